@@ -1,0 +1,27 @@
+"""A Gymnasium testbed for loss of plasticity. Importing it registers the environment ids and nothing heavier."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from lopgym.envs import register_ids
+
+if TYPE_CHECKING:
+    from lopgym import agents, probes, studies
+    from lopgym.envs.build import make_vec
+    from lopgym.studies.run import Run, run
+
+__all__ = ["Run", "agents", "make_vec", "probes", "run", "studies"]
+__version__ = "0.1.0"
+
+register_ids()
+
+_LATER = {"run": "studies.run", "Run": "studies.run", "make_vec": "envs.build"}
+
+
+def __getattr__(name: str) -> Any:
+    """Import on first use, so that `import lopgym` stays free of torch."""
+    if name in {"agents", "probes", "studies"}:
+        return import_module(f"lopgym.{name}")
+    if name in _LATER:
+        return getattr(import_module(f"lopgym.{_LATER[name]}"), name)
+    raise AttributeError(f"module 'lopgym' has no attribute {name!r}")

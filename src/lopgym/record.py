@@ -1,0 +1,125 @@
+"""What a run leaves behind: a folder, and in it the truth, `metrics.jsonl`. Everything else is a view of that."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, TextIO
+
+import yaml
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The names of things in `runs/<study>/<variant>/seed-<n>/`."""
+
+    path: Path
+
+    @property
+    def config(self) -> Path:
+        """The resolved config, YAML."""
+        return self.path / "config.yaml"
+
+    @property
+    def about(self) -> Path:
+        """Versions, command line, git commit, threads, device and status, JSON."""
+        return self.path / "run.json"
+
+    @property
+    def metrics(self) -> Path:
+        """One JSON object a line: `{"step": 800, "task/return": 0.4}`; steps never fall."""
+        return self.path / "metrics.jsonl"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Network weights: `task-<k>.npz` at the end of task k, `best.npz` by evaluation."""
+        return self.path / "checkpoints"
+
+    def create(self) -> RunFolder:
+        """Make the folder.
+
+        Raises:
+            FileExistsError: there is a run in it already.
+            OSError: it cannot be written.
+        """
+        if self.about.exists():
+            raise FileExistsError(f"{self.path} holds a run already; choose another runs_dir or seed, or move it away")
+        self.checkpoints.mkdir(parents=True, exist_ok=True)
+        return self
+
+    def write_config(self, config: Mapping[str, Any]) -> None:
+        """Write the resolved config."""
+        self.config.write_text(yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True))
+
+    def write_about(self, about: Mapping[str, Any]) -> None:
+        """Write `run.json`, whole or not at all."""
+        part = self.about.with_suffix(".part")
+        part.write_text(json.dumps(about, indent=2) + "\n")
+        part.replace(self.about)
+
+
+class Sink(Protocol):
+    """Something that wants every value of a run: a file, TensorBoard, a progress bar."""
+
+    def write(self, step: int, values: Mapping[str, float]) -> None:
+        """Take values measured at `step` (environment steps over all copies)."""
+
+    def close(self) -> None:
+        """Flush and let go."""
+
+
+class MetricsFile:
+    """The sink that writes `metrics.jsonl`. Each line is flushed, so that a reader may follow a running run."""
+
+    def __init__(self, path: Path) -> None:
+        """Open the file for appending."""
+        self._file: TextIO = path.open("a")
+
+    def write(self, step: int, values: Mapping[str, float]) -> None:
+        """Append one line. JSON has no NaN or infinity; they are written as strings."""
+        plain = {tag: value if math.isfinite(value) else str(float(value)) for tag, value in values.items()}
+        self._file.write(json.dumps({"step": step, **plain}) + "\n")
+        self._file.flush()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+class Recorder:
+    """Hands every value to every sink, as plain floats."""
+
+    def __init__(self, sinks: Sequence[Sink]) -> None:
+        """Write to `sinks`, in their order."""
+        self._sinks = tuple(sinks)
+
+    def write(self, step: int, values: Mapping[str, float]) -> None:
+        """Record values measured at `step`; nothing is written for no values."""
+        if values:
+            plain = {tag: float(value) for tag, value in values.items()}
+            for sink in self._sinks:
+                sink.write(step, plain)
+
+    def close(self) -> None:
+        """Close every sink."""
+        for sink in self._sinks:
+            sink.close()
+
+
+def read_metrics(path: Path) -> Iterator[tuple[int, dict[str, float]]]:
+    """Yield (step, values) of each line; a last line that is still being written is left out."""
+    with path.open() as lines:
+        for line in lines:
+            if line.endswith("\n"):
+                values = json.loads(line)
+                step = values.pop("step")
+                yield step, {tag: float(value) for tag, value in values.items()}
+
+
+def series(path: Path, tag: str) -> tuple[list[int], list[float]]:
+    """Return steps and values of one tag."""
+    points = [(step, values[tag]) for step, values in read_metrics(path) if tag in values]
+    return [step for step, _ in points], [value for _, value in points]
