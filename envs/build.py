@@ -1,0 +1,234 @@
+"""The entry points of every registered id: a world, the layers that it needs, and its drift layer outside."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import operator
+from collections.abc import Callable
+from typing import Any, get_type_hints
+
+import gymnasium as gym
+from gymnasium.envs.registration import EnvSpec, VectorizeMode
+from gymnasium.vector import AutoresetMode, VectorEnv
+
+from lopgym.envs import environments
+from lopgym.envs.drift_clock import Drifts
+from lopgym.envs.layers import layers
+from lopgym.envs.nonstationary import Apply, NonStationary, plain
+from lopgym.envs.nonstationary_vector import NonStationaryVector, as_autoreset_mode
+from lopgym.envs.world import World
+from lopgym.registry import Entry, nearest
+
+_SEPARATE = ("sync", "async", VectorizeMode.SYNC, VectorizeMode.ASYNC)
+_RELATIONS = {  # as annotated_types names them
+    "ge": (operator.ge, ">="),
+    "gt": (operator.gt, ">"),
+    "le": (operator.le, "<="),
+    "lt": (operator.lt, "<"),
+}
+
+
+class RegisteredWorld(NonStationary):
+    """The outermost layer of a registered id: its spec is the id with plain arguments and hides the layers below."""
+
+    @property
+    def spec(self) -> EnvSpec | None:  # type: ignore[override]  # a property in Gymnasium's wrappers, too
+        """The spec that makes this environment again, layers outside it excepted."""
+        return _plain_spec(self.unwrapped.spec)
+
+
+class RegisteredBatch(NonStationaryVector):
+    """The outermost layer of a registered id, as a batch; its spec is the id with plain arguments."""
+
+    @property
+    def spec(self) -> EnvSpec | None:  # type: ignore[override]  # a property in Gymnasium's wrappers, too
+        """The spec that makes this batch again."""
+        return _plain_spec(self.unwrapped.spec)
+
+
+def single(
+    world: str,
+    *,
+    drifts: Drifts | None = None,
+    world_seed: int = 0,
+    stride: int = 1,
+    apply: Apply = "step",
+    render_mode: str | None = None,
+    **options: Any,
+) -> RegisteredWorld:
+    """Make one environment.
+
+    Args:
+        world: name in the registry of environments.
+        drifts: see `NonStationary`; None for the documented default of the world, empty for no change at all.
+        world_seed: fixes what the world is: its content and the realisation of random schedules.
+        stride: what one step adds to the clock.
+        apply: when a change takes effect: `step`, `reset` or `truncate`.
+        render_mode: `rgb_array`, or what else the world knows.
+        **options: the world's own arguments.
+
+    Raises:
+        KeyError: no such world.
+        TypeError: an option that it does not take.
+        ValueError: a value that is not allowed.
+    """
+    entry, drifts = _look_up(world, drifts, options, single)
+    make = entry.facts.get("single") or (lambda mode, **own: World(entry.make(1, mode, **own)))
+    env = make(render_mode, **_world_options(entry, options, world_seed))
+    for layer in _layers(entry, drifts):
+        env = layer.make(env, **_if_taken(layer.make, world_seed))
+    return RegisteredWorld(env, drifts=drifts, stride=stride, apply=apply, world_seed=world_seed)
+
+
+def batched(
+    num_envs: int = 1,
+    *,
+    world: str,
+    drifts: Drifts | None = None,
+    world_seed: int = 0,
+    apply: Apply = "step",
+    autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
+    max_episode_steps: int | None = None,
+    render_mode: str | None = None,
+    **options: Any,
+) -> RegisteredBatch:
+    """Make N copies as one native batch.
+
+    Args:
+        num_envs: N; the clock advances by N a call.
+        world: name in the registry of environments.
+        drifts: see `NonStationaryVector`; None for the documented default of the world, empty for no change at all.
+        world_seed: fixes what the world is, for all copies.
+        apply: when a change takes effect: `step`, `reset` or `truncate`.
+        autoreset_mode: Gymnasium's, or its name: `NextStep`, `SameStep` (Stable-Baselines3 needs it) or `Disabled`.
+        max_episode_steps: time limit; None for the registered one, -1 for none.
+        render_mode: `rgb_array` or None.
+        **options: the world's own arguments.
+
+    Raises:
+        KeyError: no such world.
+        TypeError: an option that it does not take.
+        ValueError: a value that is not allowed.
+    """
+    entry, drifts = _look_up(world, drifts, options, batched)
+    env = entry.make(num_envs, render_mode, **_world_options(entry, options, world_seed))
+    for layer in _layers(entry, drifts):
+        make = layer.facts["vector"]
+        env = make(env, **_if_taken(make, world_seed))
+    limit = entry.facts.get("max_episode_steps") if max_episode_steps is None else max_episode_steps
+    return RegisteredBatch(
+        env,
+        drifts=drifts,
+        apply=apply,
+        world_seed=world_seed,
+        autoreset_mode=autoreset_mode,
+        max_episode_steps=None if limit == -1 else limit,
+    )
+
+
+def drifting(
+    env: gym.Env[Any, Any], *, drifts: Drifts, stride: int = 1, apply: Apply = "step", world_seed: int = 0
+) -> NonStationary:
+    """Make anybody's environment drift: the layers that own the drifting parameters, and the drift layer outside.
+
+    Args:
+        env: any environment; parameters of its own can drift, too, if it is `Parametric`.
+        drifts: see `NonStationary`.
+        stride: what one step adds to the clock.
+        apply: when a change takes effect: `step`, `reset` or `truncate`.
+        world_seed: fixes permutations and the realisation of random schedules.
+
+    Raises:
+        ValueError: nobody owns a parameter, or a value is out of bounds.
+    """
+    for layer in layers:
+        if drifts.keys() & {*_parameters(layer)}:
+            env = layer.make(env, **_if_taken(layer.make, world_seed))
+    return NonStationary(env, drifts=drifts, stride=stride, apply=apply, world_seed=world_seed)
+
+
+def make_vec(
+    id: str,
+    num_envs: int = 1,
+    *,
+    vectorization_mode: VectorizeMode | str | None = None,
+    autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
+    **kwargs: Any,
+) -> VectorEnv[Any, Any, Any]:
+    """`gymnasium.make_vec` for our ids that means the same world in every mode.
+
+    Separate copies (`sync`, `async`) get `stride=num_envs`, so that their clocks count the steps of all, as that of the
+    native batch (None, `vector_entry_point`) does.
+    """
+    autoreset = {"autoreset_mode": as_autoreset_mode(autoreset_mode).value}
+    kwargs = _plain_kwargs(kwargs)
+    if vectorization_mode in _SEPARATE:
+        kwargs["vector_kwargs"] = autoreset | kwargs.get("vector_kwargs", {})
+        kwargs.setdefault("stride", num_envs)
+    else:
+        kwargs |= autoreset
+    return gym.make_vec(id, num_envs, vectorization_mode=vectorization_mode, **kwargs)
+
+
+def _look_up(
+    world: str, drifts: Drifts | None, options: dict[str, Any], builder: Callable[..., Any]
+) -> tuple[Entry[Any], Drifts]:
+    """Find the world, its drifts, and refuse an option that nobody takes."""
+    entry = environments[world]
+    common = {p.name for p in inspect.signature(builder).parameters.values() if p.kind is p.KEYWORD_ONLY}
+    for option in options.keys() - entry.options.keys():
+        raise TypeError(f"environment {world!r} has no option {option!r}; {nearest(option, common | {*entry.options})}")
+    _check_bounds(entry, options)
+    return entry, entry.facts["drifts"] if drifts is None else drifts
+
+
+def _check_bounds(entry: Entry[Any], options: dict[str, Any]) -> None:
+    """Hold options to the bounds that the constructor declares."""
+    declared: Any = entry.make.__init__ if inspect.isclass(entry.make) else entry.make
+    hints = get_type_hints(declared, include_extras=True)
+    for option, value in options.items():
+        for bound in getattr(hints.get(option), "__metadata__", ()):
+            if broken := _broken(bound, value):
+                raise ValueError(f"environment {entry.name!r}: {option}={value!r} must be {broken}")
+
+
+def _broken(bound: Any, value: Any) -> str:
+    """Return the limits, such as `>= 2`, that `value` is outside of; empty if it is within."""
+    limits = [(sign, holds, getattr(bound, name, None)) for name, (holds, sign) in _RELATIONS.items()]
+    return " and ".join(
+        f"{sign} {limit}" for sign, holds, limit in limits if limit is not None and not holds(value, limit)
+    )
+
+
+def _layers(entry: Entry[Any], drifts: Drifts) -> list[Entry[Any]]:
+    """Return the layers that belong to the world, and those that own a parameter that drifts."""
+    always = entry.facts.get("wrappers", ())
+    return [layer for layer in layers if layer.name in always or drifts.keys() & set(_parameters(layer))]
+
+
+def _parameters(layer: Entry[Any]) -> tuple[str, ...]:
+    names: tuple[str, ...] = layer.facts["vector"].physics_type.names()
+    return names
+
+
+def _world_options(entry: Entry[Any], options: dict[str, Any], world_seed: int) -> dict[str, Any]:
+    return options | _if_taken(entry.make, world_seed)
+
+
+def _if_taken(make: Callable[..., Any], world_seed: int) -> dict[str, Any]:
+    return {"world_seed": world_seed} if "world_seed" in inspect.signature(make).parameters else {}
+
+
+def _plain_spec(spec: EnvSpec | None) -> EnvSpec | None:
+    return spec and dataclasses.replace(spec, kwargs=_plain_kwargs(spec.kwargs))
+
+
+def _plain_kwargs(kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Return arguments of an id as JSON knows them."""
+    kwargs = dict(kwargs)
+    if kwargs.get("drifts") is not None:
+        kwargs["drifts"] = plain(kwargs["drifts"])
+    if isinstance(kwargs.get("autoreset_mode"), AutoresetMode):
+        kwargs["autoreset_mode"] = kwargs["autoreset_mode"].value
+    return kwargs

@@ -1,0 +1,254 @@
+"""The drift layer of a batch: equal, copy for copy, to separate environments; its clock, its autoreset."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from gymnasium.vector import AutoresetMode
+
+from lopgym.envs import environments
+from lopgym.envs.build import batched, make_vec
+from lopgym.envs.nonstationary_vector import NonStationaryVector
+from lopgym.envs.world import BatchedWorld, copy_seeds, reset_mask
+
+WORLDS = [entry.name for entry in environments]
+COPIES = 3
+every_world = pytest.mark.parametrize("world", WORLDS)
+
+
+def _drifts(world: str, smooth: bool = False) -> dict[str, Any]:
+    """Jumps of the world's own parameters and of all layers, the reward's smooth or not."""
+    own = {name: {**drift, "period": 25} for name, drift in environments[world].facts["drifts"].items()}
+    orders = {"observation_order": {"kind": "count", "period": 40}, "action_order": {"kind": "count", "period": 25}}
+    sine = {"kind": "sine", "mean": 2.0, "amplitude": 1.0, "period": 50.0}
+    return own | orders | {"reward_scale": sine if smooth else {"kind": "count", "period": 65}}
+
+
+def _told(info: dict[str, Any], mask: Any) -> dict[str, Any]:
+    """What an info says of the masked copies, without the masks."""
+    return {
+        key: _told(value, mask) if isinstance(value, dict) else np.asarray(value)[mask].tolist()
+        for key, value in info.items()
+        if not key.startswith("_")
+    }
+
+
+def _assert_same_step(ours: Any, theirs: Any) -> None:
+    for one, other in zip(ours[:-1], theirs[:-1], strict=True):
+        assert one.dtype == other.dtype
+        assert one.tobytes() == other.tobytes()
+    one, other = ours[-1], theirs[-1]
+    assert one.keys() == other.keys()
+    for key in [key for key in one if key.startswith("_")]:
+        assert one[key].tolist() == other[key].tolist()
+    news = ("task", "drift", "clock")
+    assert _told({k: one[k] for k in news}, one["_task"]) == _told({k: other[k] for k in news}, one["_task"])
+
+
+def _pair(world: str, apply: str, mode: str) -> tuple[Any, Any]:
+    options = {
+        "drifts": _drifts(world, smooth=mode == "Disabled"),
+        "apply": apply,
+        "autoreset_mode": mode,
+        "max_episode_steps": 11,
+    }
+    id = f"lopgym/{environments[world].facts['id']}"
+    return tuple(make_vec(id, COPIES, vectorization_mode=kind, **options) for kind in (None, "sync"))  # type: ignore[return-value,arg-type]
+
+
+@every_world
+@pytest.mark.parametrize("apply", ["step", "reset", "truncate"])
+@pytest.mark.parametrize("mode", ["SameStep", "Disabled"])
+def test_a_batch_is_its_copies(world: str, apply: str, mode: str) -> None:
+    """Bit for bit: observations, rewards, ends and infos of a native batch and of separate copies with stride N."""
+    batch, copies = _pair(world, apply, mode)
+    rng = np.random.default_rng(0)
+    _assert_same_step(batch.reset(seed=5), copies.reset(seed=5))
+    ends = 0
+    for _ in range(150):
+        actions = rng.integers(batch.single_action_space.n, size=COPIES)
+        ours, theirs = batch.step(actions), copies.step(actions)
+        ended = ours[2] | ours[3]
+        ends += ended.sum()
+        if mode == "SameStep" and ended.any():
+            assert ours[-1]["final_obs"][ended].tobytes() == np.stack(theirs[-1]["final_obs"][ended]).tobytes()
+            assert _told(ours[-1]["final_info"], ended) == _told(theirs[-1]["final_info"], ended)
+            assert (ours[-1]["final_info"]["_clock"] == ended).all()
+        _assert_same_step(ours, theirs)
+        if mode == "Disabled" and ended.any():
+            masks = [{"reset_mask": ended.copy()} for _ in range(2)]
+            _assert_same_step(batch.reset(options=masks[0]), copies.reset(options=masks[1]))
+    assert ends > 10
+
+
+def test_copies_can_be_in_different_tasks() -> None:
+    """With `apply="reset"` a change reaches each copy at its own reset: the test above would else prove little."""
+    batch = batched(8, world="recoded_grid", drifts=_drifts("recoded_grid"), apply="reset", autoreset_mode="SameStep")
+    batch.reset(seed=0)
+    assert any(len(set(batch.step(np.arange(8) % 4)[-1]["task"].tolist())) > 1 for _ in range(60))
+
+
+@every_world
+def test_copy_i_of_a_seed_is_the_copy_of_seed_plus_i(world: str) -> None:
+    """A list of seeds says the same as the first of them."""
+    batch = batched(3, world=world)
+    one, other = batch.reset(seed=7)[0], batch.reset(seed=[7, 8, 9])[0]
+    assert one.tobytes() == other.tobytes()
+    assert batched(2, world=world).reset(seed=8)[0].tobytes() == one[1:].tobytes()
+
+
+@every_world
+def test_unseeded_batches_differ(world: str) -> None:
+    """Without a seed the luck comes from the operating system, and goes on."""
+    seen = [[batch.reset()[0].tobytes() for _ in range(20)] for batch in (batched(4, world=world) for _ in range(2))]
+    assert seen[0] != seen[1]
+    assert len(set(seen[0])) > 1
+
+
+@pytest.mark.parametrize("mode", list(AutoresetMode))
+def test_the_clock_advances_by_n_in_every_mode(mode: AutoresetMode) -> None:
+    """Whatever is reset when, call k uses step k N."""
+    batch = batched(4, world="label_bandit", autoreset_mode=mode, drifts={"labelling": {"kind": "count", "period": 8}})
+    batch.reset(seed=0)
+    for call in range(6):
+        if mode is AutoresetMode.DISABLED and call:
+            batch.reset()
+        info = batch.step(np.zeros(4, dtype=int))[-1]
+        told = info["final_info"] if mode is AutoresetMode.SAME_STEP else info
+        began = mode is AutoresetMode.NEXT_STEP and call % 2 == 1
+        assert told["clock"].tolist() == [4 * (call + began)] * 4
+        assert told["task"].tolist() == [(call + began) // 2] * 4
+        assert batch.clock.t == 4 * (call + 1)
+
+
+def test_next_step_resets_instead_of_stepping() -> None:
+    """The call after an end ignores the action, gives no reward and shows the new episode, in the new world."""
+    batch = batched(2, world="catch", rows=3, drifts={"observation_order": {"kind": "count", "period": 6}})
+    assert batch.metadata["autoreset_mode"] is AutoresetMode.NEXT_STEP
+    batch.reset(seed=0)
+    assert not batch.step(np.ones(2, dtype=int))[2].any()
+    _, reward, terminated, _, info = batch.step(np.ones(2, dtype=int))
+    assert terminated.all()
+    assert (np.abs(reward) == 1).all()
+    assert info["task"].tolist() == [0, 0]
+    observation, reward, terminated, truncated, info = batch.step(np.ones(2, dtype=int))
+    assert not np.stack([reward, terminated, truncated]).any()
+    assert (info["clock"].tolist(), info["task"].tolist()) == ([6, 6], [1, 1])
+    order = batch.env._order  # type: ignore[attr-defined]
+    assert (observation == batch.unwrapped._observe()[:, order]).all()  # type: ignore[attr-defined]
+    assert (batch.unwrapped._row == 0).all()  # type: ignore[attr-defined]
+
+
+def test_the_time_limit_cuts_each_copy_by_its_own_age() -> None:
+    """After `max_episode_steps` steps of its own, wherever the others are."""
+    batch = batched(2, world="cartpole", max_episode_steps=4, autoreset_mode="Disabled", drifts={})
+    batch.reset(seed=0)
+    actions = np.array([0, 1])
+    assert not batch.step(actions)[3].any()
+    batch.reset(options={"reset_mask": np.array([False, True])})
+    cuts = [batch.step(actions)[3].tolist() for _ in range(3)]
+    assert cuts == [[False, False], [False, False], [True, False]]
+
+
+def test_the_registered_time_limit_is_the_default() -> None:
+    """None means the registered limit, as for `gymnasium.make`; -1 means none."""
+    limits = [batched(world="cartpole", max_episode_steps=limit).max_episode_steps for limit in (None, -1, 7)]
+    assert limits == [500, None, 7]
+    assert batched(world="catch").max_episode_steps is None
+
+
+def test_truncation_at_a_change_cuts_all_copies() -> None:
+    """The last step before a change ends every episode; its observation is of the old world."""
+    batch = batched(
+        2,
+        world="recoded_grid",
+        drifts={"code": {"kind": "count", "period": 4}},
+        apply="truncate",
+        autoreset_mode="SameStep",
+    )
+    batch.reset(seed=0)
+    old = batch.unwrapped._codes[0]  # type: ignore[attr-defined]
+    assert not batch.step(np.zeros(2, dtype=int))[3].any()
+    observation, _, _, truncated, info = batch.step(np.zeros(2, dtype=int))
+    new = batch.unwrapped._codes[0]  # type: ignore[attr-defined]
+    assert truncated.all()
+    assert (info["final_info"]["task"].tolist(), info["task"].tolist()) == ([0, 0], [1, 1])
+    for code, seen in ((old, info["final_obs"]), (new, observation)):
+        assert all((code == one).all(axis=1).any() for one in seen)
+    assert not any((old == one).all(axis=1).any() for one in observation)
+
+
+def test_misuse_gets_one_clear_line() -> None:
+    """Stepping too early or after an end, a partial new life, a bad mask, a batch that resets by itself."""
+    batch = batched(2, world="label_bandit", autoreset_mode="Disabled")
+    with pytest.raises(gym.error.ResetNeeded, match="before its first step"):
+        batch.step(np.zeros(2, dtype=int))
+    batch.reset(seed=0)
+    batch.step(np.zeros(2, dtype=int))
+    before = batch.clock.t
+    with pytest.raises(gym.error.ResetNeeded, match=r"copies \[0, 1\] have ended"):
+        batch.step(np.zeros(2, dtype=int))
+    assert batch.clock.t == before
+    half = {"reset_mask": np.array([True, False])}
+    for moved in ({"seed": 1, "options": half}, {"options": {**half, "clock": 3}}):
+        with pytest.raises(ValueError, match="all copies share one clock"):
+            batch.reset(**moved)
+    with pytest.raises(ValueError, match="resets by itself; NonStationaryVector needs autoreset mode Disabled"):
+        NonStationaryVector(gym.make_vec("CartPole-v1", 2), drifts={})
+
+
+@pytest.mark.parametrize("mask", [[True, False], np.array([1, 0]), np.array([True]), np.zeros(2, dtype=bool)])
+def test_bad_masks_are_refused(mask: Any) -> None:
+    """A mask is a bool array with one entry a copy, and asks for something."""
+    with pytest.raises(ValueError, match=r"reset_mask'\] must be a bool array of shape \(2,\)"):
+        reset_mask({"reset_mask": mask}, 2)
+
+
+def test_seeds_of_copies() -> None:
+    """One seed counts up, none stays none, a list is taken as it is, anything else is refused."""
+    assert copy_seeds(4, 3) == [4, 5, 6]
+    assert copy_seeds(None, 2) == [None, None]
+    assert copy_seeds([1, None], 2) == [1, None]
+    for bad in (-1, [1], [1, -2]):
+        with pytest.raises(ValueError, match="must be a whole number of at least 0, or 2 of them"):
+            copy_seeds(bad, 2)
+
+
+def test_a_masked_seeded_reset_of_the_world_itself_leaves_the_others_alone() -> None:
+    """Below the drift layer, copies can be seeded one by one."""
+    world: BatchedWorld = batched(3, world="catch", drifts={}).unwrapped  # type: ignore[assignment]
+    world.reset(seed=0)
+    for _ in range(3):
+        world.step(np.array([0, 1, 2]))
+    twin = copy.deepcopy(world)
+    observation, _ = world.reset(seed=[9, 9, 9], options={"reset_mask": np.array([False, True, False])})
+    assert world.count.tolist() == [4, 1, 4]
+    assert observation[[0, 2]].tobytes() == twin._observe()[[0, 2]].tobytes()
+    alone = batched(1, world="catch", drifts={}).unwrapped
+    assert observation[1].tobytes() == alone.reset(seed=9)[0][0].tobytes()
+    everyone = np.ones(3, dtype=bool)
+    ours, theirs = world.reset(options={"reset_mask": everyone})[0], twin.reset(options={"reset_mask": everyone})[0]
+    assert ours[[0, 2]].tobytes() == theirs[[0, 2]].tobytes()
+
+
+def test_what_callers_do_to_arrays_changes_nothing() -> None:
+    """Observations are theirs to alter; shared arrays of infos are read-only."""
+    one, other = (batched(2, world="catch", autoreset_mode="SameStep") for _ in range(2))
+    one.reset(seed=0)[0][:] = 9.0
+    other.reset(seed=0)
+    for _ in range(12):
+        ours, theirs = one.step(np.ones(2, dtype=int)), other.step(np.ones(2, dtype=int))
+        assert ours[0].tobytes() == theirs[0].tobytes()
+        ours[0][:] = 9.0
+    with pytest.raises(ValueError, match="read-only"):
+        ours[-1]["task"][0] = 5
+    batch = batched(2, world="cartpole", autoreset_mode="Disabled")
+    batch.reset(seed=0)
+    seen = batch.step(np.ones(2, dtype=int))[0]
+    kept = seen[1].copy()
+    seen[:] = 9.0
+    assert batch.reset(options={"reset_mask": np.array([True, False])})[0][1].tobytes() == kept.tobytes()
