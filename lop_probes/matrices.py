@@ -1,0 +1,81 @@
+"""Matrices: what several probes need of one layer, nearly all of it from one Gram matrix."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+CONSTANT = 1e-6  # relative spread below which a unit is constant: about 10 roundings in single precision
+
+
+def beside(parts: Sequence[Tensor]) -> Tensor:
+    """Lay weight (U, ...) and bias (U,), or just a weight, side by side: (U, I + 1) or (U, I), copied.
+
+    >>> beside([torch.tensor([[1.0, 2.0]]), torch.tensor([3.0])])
+    tensor([[1., 2., 3.]])
+    """
+    return torch.cat([part.detach().flatten(1) if part.ndim > 1 else part.detach()[:, None] for part in parts], dim=1)
+
+
+def gram(columns: Tensor) -> Tensor:
+    """Return all inner products of the columns of (B, U), as doubles (U, U).
+
+    >>> gram(torch.tensor([[1.0, 2.0], [0.0, 1.0]]))
+    tensor([[1., 2.],
+            [2., 5.]], dtype=torch.float64)
+    """
+    wide = columns.double()
+    return wide.T @ wide
+
+
+def singular_values(gram: Tensor) -> Tensor:
+    """Return the singular values of a matrix from its Gram matrix (n, n), falling, (n,); NaN if it is not finite.
+
+    Several times faster than a decomposition of the matrix itself. Values below about sqrt(n) * 1e-8 of the largest,
+    where in single precision the rounding of the activations begins, cannot be told from 0 and are 0.
+
+    >>> singular_values(torch.tensor([[9.0, 0.0], [0.0, 16.0]], dtype=torch.float64))
+    tensor([4., 3.], dtype=torch.float64)
+    """
+    if not torch.isfinite(gram).all():
+        return torch.full_like(gram[0], torch.nan)
+    squares: Tensor = torch.linalg.eigvalsh(gram).flip(0)
+    noise = squares[0] * len(squares) * torch.finfo(torch.float64).eps
+    return squares.where(squares > noise, 0.0).sqrt()
+
+
+def cosines(gram: Tensor) -> Tensor:
+    """Return the cosines between columns from their Gram matrix (U, U). Zero columns are at right angles to all.
+
+    >>> cosines(torch.tensor([[4.0, 2.0, 0.0], [2.0, 4.0, 0.0], [0.0, 0.0, 0.0]]))
+    tensor([[1.0000, 0.5000, 0.0000],
+            [0.5000, 1.0000, 0.0000],
+            [0.0000, 0.0000, 0.0000]])
+    """
+    lengths = gram.diagonal().sqrt()
+    shares = torch.where(lengths > 0, 1 / lengths, 0.0)
+    return (gram * shares * shares[:, None]).clamp(-1.0, 1.0)
+
+
+def correlations(gram: Tensor, sums: Tensor, samples: int) -> Tensor:
+    """Return Pearson's correlations between columns from their Gram matrix. Constant columns correlate with none.
+
+    A column whose standard deviation is at most `CONSTANT` times its root mean square is constant: what is left of it
+    without its mean is rounding, not signal.
+
+    Args:
+        gram: (U, U).
+        sums: of each column, (U,).
+        samples: number of rows B.
+
+    >>> columns = torch.tensor([[1.0, 3.0, 5.0], [2.0, 2.0, 5.0]])
+    >>> correlations(gram(columns), columns.double().sum(dim=0), samples=2).round()
+    tensor([[ 1., -1.,  0.],
+            [-1.,  1.,  0.],
+            [ 0.,  0.,  0.]], dtype=torch.float64)
+    """
+    centred = gram - sums * sums[:, None] / samples
+    spread = centred.diagonal() > CONSTANT**2 * gram.diagonal()
+    return cosines(torch.where(spread & spread[:, None], centred, 0.0))
