@@ -1,0 +1,79 @@
+"""Anatomy: the named parts of one Stable-Baselines3 model, and the arguments that build it around our trunk."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial, reduce
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from lopgym.agents import agents
+from lopgym.agents.initialisers import Affine
+from lopgym.agents.mitigations import Mitigation, OptimizerFactory
+from lopgym.agents.network import Layer, NetworkSpec, Trunk
+
+
+@dataclass(frozen=True)
+class Anatomy:
+    """What probes and mitigations need to know of a model; one function per algorithm finds it.
+
+    Args:
+        network: what the optimizer trains.
+        target: the lagging copy, or None.
+        optimizer: the optimizer.
+        forward: runs every trunk on observations without drawing a random number.
+        layers: hidden layers of all trunks.
+        heads: output maps by name.
+        observations: draws n recent observations, as the network reads them, with the given generator.
+        action_probabilities: observations (B, ...) to the behaviour's action probabilities (B, A); None if actions
+            are not discrete.
+        fresh: makes a new `state_dict` for `network`, drawing from torch's global generator.
+    """
+
+    network: nn.Module
+    target: nn.Module | None
+    optimizer: Optimizer
+    forward: Callable[[Tensor], object]
+    layers: tuple[Layer, ...]
+    heads: Mapping[str, Affine]
+    observations: Callable[[int, torch.Generator], Tensor]
+    action_probabilities: Callable[[Tensor], Tensor] | None
+    fresh: Callable[[], Mapping[str, Tensor]]
+
+
+def anatomy_of(model: Any) -> Anatomy:
+    """Find the parts of `model`.
+
+    Raises:
+        TypeError: no registered agent is built on the model's algorithm.
+    """
+    for entry in agents:
+        if isinstance(model, entry.facts["algorithm"]):
+            found: Anatomy = entry.facts["anatomy"](model)
+            return found
+    known = ", ".join(sorted(entry.facts["algorithm"].__name__ for entry in agents))
+    raise TypeError(f"no anatomy is registered for {type(model).__name__}; known: {known}")
+
+
+def policy_kwargs(spec: NetworkSpec, mitigations: Sequence[Mitigation], *, eps: float) -> dict[str, Any]:
+    """Fold `build_network` and `wrap_optimizer` of every mitigation into Stable-Baselines3's `policy_kwargs`.
+
+    Args:
+        spec: the network before any mitigation.
+        mitigations: in the order in which they wrap.
+        eps: of Adam. It must be stated: Stable-Baselines3 gives PPO 1e-5 only when it is handed the bare Adam class,
+            and a wrapped one would silently get PyTorch's 1e-8.
+    """
+    adam: OptimizerFactory = partial(torch.optim.Adam, eps=eps, fused=True)
+    spec = reduce(lambda s, method: method.build_network(s), mitigations, spec)
+    factory = reduce(lambda f, method: method.wrap_optimizer(f), mitigations, adam)
+    return {
+        "net_arch": [],
+        "features_extractor_class": Trunk,
+        "features_extractor_kwargs": {"spec": spec},
+        "optimizer_class": factory,
+    }

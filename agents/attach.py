@@ -1,0 +1,169 @@
+"""Attach probes and mitigations to a Stable-Baselines3 model: the only file that knows its life cycle.
+
+The order within one gradient step is: backward, Stable-Baselines3's clipping (switched off), probes, `on_gradient` of
+every mitigation, clipping, the optimizer's step, `after_step` of every mitigation. Between two rollouts, at a task
+change: `on_task_change` of every mitigation, then the protocol.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+import torch
+from stable_baselines3.common.callbacks import BaseCallback
+from torch import Tensor
+
+from lopgym.agents.anatomy import Anatomy, anatomy_of
+from lopgym.agents.learner import Learner
+from lopgym.agents.mitigations import Mitigation
+from lopgym.agents.task_change import TaskChange
+from lopgym.probes.captures import Captures, Unavailable, measure, requests
+from lopgym.seeding import derive
+
+Write = Callable[[int, Mapping[str, float]], None]
+Probe = Callable[..., dict[str, float]]
+
+
+class Plasticity(BaseCallback):
+    """Probes and mitigations inside one Stable-Baselines3 model, as an ordinary callback.
+
+    Args:
+        probes: probe functions by name.
+        mitigations: methods by name, in the order in which they act.
+        task_change: what else happens at a task change.
+        steps_per_task: env steps over all copies between two task changes; None: the task never changes.
+        probe_every: env steps over all copies between two measurements; 0 measures nothing.
+        write: takes (env step, values); tags are `probe/<name>/<layer>` and `mitigation/<name>/<what>`.
+        seed: of everything that probes and mitigations draw.
+    """
+
+    def __init__(
+        self,
+        *,
+        probes: Mapping[str, Probe] | None = None,
+        mitigations: Mapping[str, Mitigation] | None = None,
+        task_change: TaskChange | None = None,
+        steps_per_task: int | None = None,
+        probe_every: int = 1000,
+        write: Write = lambda step, values: None,
+        seed: int = 0,
+    ) -> None:
+        """Keep the parts; they come together when training starts."""
+        super().__init__()
+        self.probes, self.mitigations = dict(probes or {}), dict(mitigations or {})
+        self.task_change, self.steps_per_task = task_change or TaskChange(), steps_per_task
+        self.probe_every, self.write, self.seed = probe_every, write, seed
+        self.learner: Learner
+        self._counts: dict[str, float] = {}
+        self._probe_at = self._flush_at = probe_every
+        self._seconds = 0.0
+
+    def _on_training_start(self) -> None:
+        model: Any = self.model
+        self._warm_up = getattr(model, "learning_starts", 0)
+        if self.steps_per_task is not None:
+            self.task_change.prepare(model, self.steps_per_task, self.locals["total_timesteps"])
+        self._anatomy = anatomy_of(model)
+        self.learner = self._make_learner(self._anatomy)
+        self._initial = {name: p.detach().clone() for name, p in self._anatomy.network.named_parameters()}
+        self._refuse_what_cannot_be_measured()
+        self._rows = torch.Generator().manual_seed(derive(self.seed, "probes"))
+        self._parameters = list(model.policy.parameters())
+        self._longest, model.max_grad_norm = model.max_grad_norm, float("inf")  # clipped here, after `on_gradient`
+        optimizer = self._anatomy.optimizer
+        self._hooks = [
+            optimizer.register_step_pre_hook(lambda *_: self._before_step()),
+            optimizer.register_step_post_hook(lambda *_: self._call("after_step")),
+        ]
+
+    def _refuse_what_cannot_be_measured(self) -> None:
+        if self._anatomy.action_probabilities is None:
+            for name, probe in self.probes.items():
+                if "action_probabilities" in requests(probe):
+                    raise Unavailable(f"probe {name!r} needs discrete actions, not {self.model.action_space}")
+
+    def _make_learner(self, anatomy: Anatomy) -> Learner:
+        rng = torch.Generator().manual_seed(derive(self.seed, "mitigations"))
+        rows = torch.Generator().manual_seed(derive(self.seed, "mitigations", "observations"))
+
+        def fresh() -> Mapping[str, Tensor]:
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(int(torch.randint(2**62, (), generator=rng)))
+                return anatomy.fresh()
+
+        return Learner(
+            network=anatomy.network,
+            target=anatomy.target,
+            optimizer=anatomy.optimizer,
+            forward=anatomy.forward,
+            layers=anatomy.layers,
+            heads=anatomy.heads,
+            observations=lambda n: anatomy.observations(n, rows),
+            fresh=fresh,
+            rng=rng,
+        )
+
+    def _on_rollout_start(self) -> None:
+        if self.num_timesteps >= self._flush_at:
+            self._flush()
+        self.learner.steps = self.num_timesteps
+        task = self.num_timesteps // self.steps_per_task if self.steps_per_task else 0
+        if task != self.learner.task:
+            self.learner.task = task
+            self._call("on_task_change")
+            self.task_change.apply(self.model, self._warm_up)
+
+    def _on_step(self) -> bool:
+        self.learner.steps = self.num_timesteps
+        return True
+
+    def _on_training_end(self) -> None:
+        self._flush()
+        for hook in self._hooks:
+            hook.remove()
+        model: Any = self.model
+        model.max_grad_norm = self._longest
+
+    def _before_step(self) -> None:
+        self.learner.updates += 1
+        if self.probes and self.probe_every and self.num_timesteps >= self._probe_at:
+            self._probe()
+        self._call("on_gradient")
+        torch.nn.utils.clip_grad_norm_(self._parameters, self._longest)
+
+    def _call(self, seam: str) -> None:
+        for name, method in self.mitigations.items():
+            if self.learner.task >= method.active_from:
+                self.learner.report = partial(self._count, name)
+                getattr(method, seam)(self.learner)
+
+    def _count(self, name: str, values: Mapping[str, float]) -> None:
+        for what, value in values.items():
+            tag = f"mitigation/{name}/{what}"
+            self._counts[tag] = self._counts.get(tag, 0.0) + value
+
+    def _flush(self) -> None:
+        self.write(self.num_timesteps, self._counts)
+        self._counts = {}
+        self._flush_at = self.num_timesteps + self.probe_every
+
+    def _probe(self) -> None:
+        started = time.process_time()
+        anatomy = self._anatomy
+        captures = Captures(
+            anatomy.network,
+            {layer.name: (layer.incoming, layer.activation) for layer in anatomy.layers},
+            anatomy.heads,
+            anatomy.observations(256, self._rows),
+            initial=self._initial,
+            gradients={name: p.grad for name, p in anatomy.network.named_parameters() if p.grad is not None},
+            forward=anatomy.forward,
+            action_probabilities=anatomy.action_probabilities,
+        )
+        values = {f"probe/{tag}": value for tag, value in measure(captures, self.probes).items()}
+        self._seconds += time.process_time() - started
+        self._probe_at = (self.num_timesteps // self.probe_every + 1) * self.probe_every
+        self.write(self.num_timesteps, values | {"time/probes_cpu_seconds": self._seconds})

@@ -1,0 +1,119 @@
+"""DQN: Stable-Baselines3's, on our trunk."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, cast
+
+import torch
+from annotated_types import MinLen
+from stable_baselines3 import DQN
+from stable_baselines3.common.vec_env import VecEnv
+from torch import Tensor, nn
+
+from lopgym.agents import agents
+from lopgym.agents.anatomy import Anatomy, policy_kwargs
+from lopgym.agents.initialisers import torch_default
+from lopgym.agents.mitigations import Mitigation
+from lopgym.agents.network import NetworkSpec, Trunk
+from lopgym.bounds import Fraction, NonNegativeInt, PositiveFloat, PositiveInt
+
+
+def anatomy(model: DQN) -> Anatomy:
+    """Name the parts of a DQN: one trunk `q` with its lagging target."""
+    policy, network = model.policy, model.q_net
+    head = cast(nn.Linear, network.q_net[0])
+
+    def observations(n: int, rows: torch.Generator) -> Tensor:
+        buffer = model.replay_buffer
+        assert buffer is not None, "a DQN in training has a replay buffer"
+        size = buffer.buffer_size if buffer.full else buffer.pos
+        steps, copies = (torch.randint(high, (n,), generator=rows).numpy() for high in (max(size, 1), buffer.n_envs))
+        seen = buffer._normalize_obs(buffer.observations[steps, copies], model.get_vec_normalize_env())
+        return torch.as_tensor(seen, device=model.device)
+
+    def action_probabilities(seen: Tensor) -> Tensor:
+        q = cast(Tensor, network(seen))
+        greedy = nn.functional.one_hot(q.argmax(1), q.shape[1]).to(q.dtype)
+        epsilon = model.exploration_rate
+        return (1 - epsilon) * greedy + epsilon / q.shape[1]
+
+    return Anatomy(
+        network=network,
+        target=model.q_net_target,
+        optimizer=policy.optimizer,
+        forward=network,
+        layers=cast(Trunk, network.features_extractor).layers("q", [head], torch_default),
+        heads={"q.head": head},
+        observations=observations,
+        action_probabilities=action_probabilities,
+        fresh=lambda: policy.make_q_net().state_dict(),
+    )
+
+
+@agents.register("dqn", algorithm=DQN, anatomy=anatomy, rollout=("train_freq",), actions=("Discrete",))
+def dqn(
+    env: VecEnv,
+    mitigations: Sequence[Mitigation] = (),
+    seed: int = 0,
+    device: str = "cpu",
+    *,
+    learning_rate: PositiveFloat = 1e-4,
+    buffer_size: PositiveInt = 100_000,
+    learning_starts: NonNegativeInt = 100,
+    batch_size: PositiveInt = 32,
+    tau: Fraction = 1.0,
+    gamma: Fraction = 0.99,
+    train_freq: PositiveInt = 4,
+    gradient_steps: PositiveInt = 1,
+    target_update_interval: PositiveInt = 10_000,
+    exploration_fraction: Fraction = 0.1,
+    exploration_initial_eps: Fraction = 1.0,
+    exploration_final_eps: Fraction = 0.05,
+    max_grad_norm: PositiveFloat = 10.0,
+    hidden: Annotated[tuple[PositiveInt, ...], MinLen(1)] = (64, 64),
+    stem: str = "mlp",
+) -> DQN:
+    """Deep Q-network of Stable-Baselines3 (Mnih et al. 2015, doi:10.1038/nature14236), discrete actions.
+
+    Args:
+        env: the world, as a `VecEnv`.
+        mitigations: methods, in the order in which they shape the network and act.
+        seed: of the network, the exploration and the replay.
+        device: where the network lives.
+        learning_rate: step size of Adam.
+        buffer_size: transitions kept, over all copies.
+        learning_starts: random steps before the first update.
+        batch_size: transitions in an update.
+        tau: share of the network in its target at an update of the target; 1 copies it.
+        gamma: discount.
+        train_freq: steps of each copy between updates.
+        gradient_steps: updates at a time.
+        target_update_interval: steps between updates of the target.
+        exploration_fraction: share of the run over which epsilon falls; of the task, if tasks restart exploration.
+        exploration_initial_eps: epsilon at first.
+        exploration_final_eps: epsilon at last.
+        max_grad_norm: longest gradient; longer ones are scaled down to it.
+        hidden: units of each hidden layer.
+        stem: way from the observation to the hidden layers, `mlp` or `conv`.
+    """
+    return DQN(
+        "MlpPolicy",
+        env,
+        learning_rate=learning_rate,
+        buffer_size=buffer_size,
+        learning_starts=learning_starts,
+        batch_size=batch_size,
+        tau=tau,
+        gamma=gamma,
+        train_freq=train_freq,
+        gradient_steps=gradient_steps,
+        target_update_interval=target_update_interval,
+        exploration_fraction=exploration_fraction,
+        exploration_initial_eps=exploration_initial_eps,
+        exploration_final_eps=exploration_final_eps,
+        max_grad_norm=max_grad_norm,
+        policy_kwargs=policy_kwargs(NetworkSpec(hidden=hidden, stem=stem), mitigations, eps=1e-8),
+        seed=seed,
+        device=device,
+    )

@@ -1,0 +1,74 @@
+"""Mitigations: five seams in the life of a network. A method overrides the ones it needs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch.optim import Optimizer
+
+from lopgym.agents.learner import Learner
+from lopgym.agents.network import NetworkSpec
+from lopgym.bounds import NonNegativeInt
+from lopgym.registry import Registry
+
+OptimizerFactory = Callable[..., Optimizer]
+
+HOOKS = ("on_gradient", "after_step", "on_task_change")
+SHAPERS = ("build_network", "wrap_optimizer")
+
+
+@dataclass(kw_only=True, eq=False)
+class Mitigation:
+    """Base of every mitigation: each seam defaults to doing nothing.
+
+    Args:
+        active_from: task from which on the hooks act; before it, the run is bitwise the run without the mitigation.
+
+    Raises:
+        ValueError: `active_from` on a method that shapes the network or the optimizer, which exist from the start.
+    """
+
+    active_from: NonNegativeInt = 0
+
+    def __post_init__(self) -> None:
+        """Refuse a late start where there can be none."""
+        shapes = [seam for seam in SHAPERS if seam in self.seams()]
+        if self.active_from and shapes:
+            raise ValueError(
+                f"{type(self).__name__} acts from the start ({', '.join(shapes)}): active_from={self.active_from} "
+                "is for methods that act by hooks alone"
+            )
+
+    @classmethod
+    def seams(cls) -> tuple[str, ...]:
+        """Names of the seams that this class overrides."""
+        return tuple(s for s in (*SHAPERS, *HOOKS) if getattr(cls, s) is not getattr(Mitigation, s))
+
+    def build_network(self, spec: NetworkSpec) -> NetworkSpec:
+        """Return what to build instead of `spec`."""
+        return spec
+
+    def wrap_optimizer(self, factory: OptimizerFactory) -> OptimizerFactory:
+        """Return a maker of optimizers to use instead of `factory`."""
+        return factory
+
+    def on_gradient(self, learner: Learner) -> None:
+        """Act after the backward pass, before clipping: change gradients here."""
+
+    def after_step(self, learner: Learner) -> None:
+        """Act after the optimizer's step: change weights here."""
+
+    def on_task_change(self, learner: Learner) -> None:
+        """Act between the last update on the old task and the first action in the new one."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what the method remembers between updates, as tensors and plain data."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take back what `state_dict` returned."""
+
+
+mitigations: Registry[Mitigation] = Registry("mitigation", __name__)

@@ -1,0 +1,34 @@
+"""Dropout after every hidden activation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Annotated
+
+from annotated_types import Interval
+from torch import nn
+
+from lopgym.agents.mitigations import Mitigation, mitigations
+from lopgym.agents.network import NetworkSpec, Shape
+
+
+@mitigations.register("dropout", cite="arXiv:1207.0580; for clones arXiv:2510.00304", null={"p": 0.0})
+@dataclass(kw_only=True, eq=False)
+class Dropout(Mitigation):
+    """Silence each hidden output with probability `p` in training passes, and scale the others by 1 / (1 - p).
+
+    Units that compute the same then no longer receive the same error, so clones part. It draws from torch's global
+    generator, as dropout modules do; at p = 0 no module is built, since even then one would draw.
+
+    Args:
+        p: probability that an output is silenced.
+    """
+
+    p: Annotated[float, Interval(ge=0, lt=1)] = 0.1
+
+    def build_network(self, spec: NetworkSpec) -> NetworkSpec:
+        """Insert dropout after every activation."""
+        return replace(spec, after_activation=(*spec.after_activation, self._layer)) if self.p else spec
+
+    def _layer(self, shape: Shape) -> nn.Module:
+        return nn.Dropout(self.p)

@@ -1,0 +1,52 @@
+"""Overhearing: what hidden layers put out while the network trains, at no cost in forward passes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+from lopgym.agents.network import Layer
+
+
+class Listener:
+    """Keeps what each hidden layer put out in the last forward pass that recorded gradients: the minibatch learned.
+
+    Passes under `no_grad` (acting, evaluating, probing) go unheard. Modules call a bound method and not a closure, so
+    that a deep copy of a network reports to a copy of the listener and never to this one.
+    """
+
+    def __init__(self) -> None:
+        """Hear nothing yet."""
+        self._modules: list[nn.Module] = []
+        self._handles: list[RemovableHandle] = []
+        self._heard: dict[str, Tensor] = {}
+
+    def listen(self, layers: Sequence[Layer]) -> None:
+        """Listen to these layers and to no others; nothing happens if they are listened to already."""
+        modules = [layer.activation for layer in layers]
+        if modules != self._modules:
+            self.close()
+            self._modules = modules
+            self._handles = [
+                m.register_forward_hook(partial(self._hear, layers[i].name)) for i, m in enumerate(modules)
+            ]
+
+    def take(self) -> dict[str, Tensor]:
+        """Return layer name -> (samples, U) of the last pass, and let go of it; pixels of an image are samples."""
+        heard, self._heard = self._heard, {}
+        return {name: output.movedim(1, -1).flatten(0, -2) for name, output in heard.items()}
+
+    def close(self) -> None:
+        """Stop listening."""
+        for handle in self._handles:
+            handle.remove()
+        self._modules, self._handles = [], []
+
+    def _hear(self, name: str, module: nn.Module, inputs: Any, output: Tensor) -> None:
+        if torch.is_grad_enabled():
+            self._heard[name] = output.detach()

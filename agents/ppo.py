@@ -1,0 +1,134 @@
+"""PPO: Stable-Baselines3's, on our trunk."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Annotated, Any, cast
+
+import torch
+from annotated_types import MinLen
+from gymnasium import spaces
+from stable_baselines3 import PPO
+from stable_baselines3.common.vec_env import VecEnv
+from torch import Tensor, nn
+from torch.distributions import Distribution
+
+from lopgym.agents import agents
+from lopgym.agents.anatomy import Anatomy, policy_kwargs
+from lopgym.agents.initialisers import Affine, orthogonal
+from lopgym.agents.mitigations import Mitigation
+from lopgym.agents.network import Layer, NetworkSpec, Trunk
+from lopgym.bounds import Fraction, NonNegativeFloat, PositiveFloat, PositiveInt
+
+
+def anatomy(model: PPO) -> Anatomy:
+    """Name the parts of a PPO: the trunks `actor` and `critic`, or one trunk `shared` under both heads."""
+    policy: Any = model.policy
+
+    def observations(n: int, rows: torch.Generator) -> Tensor:
+        buffer = model.rollout_buffer
+        seen = buffer.observations.reshape(-1, *buffer.obs_shape)  # (steps, copies, ...) before training, flat after
+        size = len(seen) if buffer.full or buffer.generator_ready else max(buffer.pos * buffer.n_envs, 1)
+        return torch.as_tensor(seen[torch.randint(size, (n,), generator=rows).numpy()], device=model.device)
+
+    def forward(seen: Tensor) -> None:
+        policy.get_distribution(seen)
+        policy.predict_values(seen)
+
+    def action_probabilities(seen: Tensor) -> Tensor:
+        return cast(Tensor, policy.get_distribution(seen).distribution.probs)
+
+    layers, heads = _trunks(policy)
+    return Anatomy(
+        network=policy,
+        target=None,
+        optimizer=policy.optimizer,
+        forward=forward,
+        layers=layers,
+        heads=heads,
+        observations=observations,
+        action_probabilities=action_probabilities if isinstance(model.action_space, spaces.Discrete) else None,
+        fresh=lambda: model.policy_class(
+            model.observation_space, model.action_space, model.lr_schedule, **model.policy_kwargs
+        ).state_dict(),
+    )
+
+
+def _trunks(policy: Any) -> tuple[tuple[Layer, ...], dict[str, Affine]]:
+    initialiser = orthogonal(math.sqrt(2))  # Stable-Baselines3's gain for everything below the heads
+    actor, critic = cast(nn.Linear, policy.action_net), cast(nn.Linear, policy.value_net)
+    heads: dict[str, Affine] = {"actor.head": actor, "critic.head": critic}
+    if policy.share_features_extractor:
+        return cast(Trunk, policy.features_extractor).layers("shared", [actor, critic], initialiser), heads
+    of_actor = cast(Trunk, policy.pi_features_extractor).layers("actor", [actor], initialiser)
+    return of_actor + cast(Trunk, policy.vf_features_extractor).layers("critic", [critic], initialiser), heads
+
+
+@agents.register("ppo", algorithm=PPO, anatomy=anatomy, rollout=("n_steps",))
+def ppo(
+    env: VecEnv,
+    mitigations: Sequence[Mitigation] = (),
+    seed: int = 0,
+    device: str = "cpu",
+    *,
+    learning_rate: PositiveFloat = 3e-4,
+    n_steps: PositiveInt = 128,
+    batch_size: PositiveInt = 64,
+    n_epochs: PositiveInt = 10,
+    gamma: Fraction = 0.99,
+    gae_lambda: Fraction = 0.95,
+    clip_range: PositiveFloat = 0.2,
+    ent_coef: NonNegativeFloat = 0.0,
+    vf_coef: NonNegativeFloat = 0.5,
+    max_grad_norm: PositiveFloat = 0.5,
+    normalize_advantage: bool = True,
+    target_kl: PositiveFloat | None = None,
+    hidden: Annotated[tuple[PositiveInt, ...], MinLen(1)] = (64, 64),
+    stem: str = "mlp",
+    share_trunk: bool = False,
+) -> PPO:
+    """Proximal policy optimisation of Stable-Baselines3 (Schulman et al. 2017, arXiv:1707.06347).
+
+    Args:
+        env: the world, as a `VecEnv`.
+        mitigations: methods, in the order in which they shape the network and act.
+        seed: of the network, the actions and the minibatches.
+        device: where the network lives.
+        learning_rate: step size of Adam.
+        n_steps: steps of each copy in a rollout.
+        batch_size: transitions in a minibatch.
+        n_epochs: passes over a rollout.
+        gamma: discount.
+        gae_lambda: decay of the advantage estimate.
+        clip_range: how far the probability ratio may move from 1.
+        ent_coef: weight of the entropy bonus.
+        vf_coef: weight of the value loss.
+        max_grad_norm: longest gradient; longer ones are scaled down to it.
+        normalize_advantage: whether advantages are standardised in each minibatch.
+        target_kl: divergence at which the passes over a rollout stop early; None never stops.
+        hidden: units of each hidden layer of each trunk.
+        stem: way from the observation to the hidden layers, `mlp` or `conv`.
+        share_trunk: whether actor and critic share their hidden layers.
+    """
+    Distribution.set_default_validate_args(False)  # checks every action of every minibatch: a tenth of the CPU time
+    shape = policy_kwargs(NetworkSpec(hidden=hidden, stem=stem), mitigations, eps=1e-5)
+    return PPO(
+        "MlpPolicy",
+        env,
+        learning_rate=learning_rate,
+        n_steps=n_steps,
+        batch_size=batch_size,
+        n_epochs=n_epochs,
+        gamma=gamma,
+        gae_lambda=gae_lambda,
+        clip_range=clip_range,
+        ent_coef=ent_coef,
+        vf_coef=vf_coef,
+        max_grad_norm=max_grad_norm,
+        normalize_advantage=normalize_advantage,
+        target_kl=target_kl,
+        policy_kwargs=shape | {"share_features_extractor": share_trunk},
+        seed=seed,
+        device=device,
+    )

@@ -1,0 +1,122 @@
+"""One door from Gymnasium's vector environments to Stable-Baselines3."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.vector import AutoresetMode
+from numpy.typing import NDArray
+from stable_baselines3.common.vec_env import VecEnv
+
+Array = NDArray[Any]
+
+
+def copy_info(info: Mapping[str, Any], i: int) -> dict[str, Any]:
+    """Take copy i's entries out of a vector environment's info; `_key` arrays say which copies have `key`.
+
+    >>> copy_info({"task": np.array([3, 4]), "_task": np.array([True, False])}, 0)
+    {'task': 3}
+    """
+    own: dict[str, Any] = {}
+    for key, values in info.items():
+        if key.startswith("_") or (f"_{key}" in info and not info[f"_{key}"][i]):
+            continue
+        if isinstance(values, Mapping):
+            own[key] = copy_info(values, i)
+        else:
+            own[key] = values[i].item() if isinstance(values[i], np.generic) else values[i]
+    return own
+
+
+class GymVecEnv(VecEnv):
+    """A Gymnasium `VectorEnv` as a Stable-Baselines3 `VecEnv`, with the episode statistics that `Monitor` would add.
+
+    Observations, rewards and infos are those of the vector environment: a finished copy's info is that of its last
+    step, with `terminal_observation`, `TimeLimit.truncated` and `episode`; the info of its reset is in `reset_infos`.
+    """
+
+    def __init__(self, venv: gym.vector.VectorEnv[Any, Any, Any], seed: int | None = None) -> None:
+        """Wrap `venv`; the first reset is seeded with `seed`.
+
+        Raises:
+            ValueError: `venv` does not reset a finished copy in the same step.
+        """
+        mode = venv.metadata.get("autoreset_mode")
+        if mode is not AutoresetMode.SAME_STEP:
+            raise ValueError(
+                f"Stable-Baselines3 needs autoreset_mode=SAME_STEP, not {mode}: it takes the observation after a done "
+                "for the first of a new episode, and under NEXT_STEP the action that follows would be ignored"
+            )
+        self.venv = venv
+        super().__init__(venv.num_envs, venv.single_observation_space, venv.single_action_space)
+        self._seeds[0] = seed
+        self._actions: Array = np.zeros(0)
+        self._started = time.time()
+        self._clear_statistics()
+
+    def reset(self) -> Array:
+        """Reset every copy; a seed given beforehand is used once."""
+        observations, info = self.venv.reset(seed=self._seeds[0], options=self._options[0] or None)
+        self._reset_seeds()
+        self._reset_options()
+        self._clear_statistics()
+        self.reset_infos = [copy_info(info, i) for i in range(self.num_envs)]
+        return np.array(observations)
+
+    def step_async(self, actions: Array) -> None:
+        """Keep the actions until `step_wait`."""
+        self._actions = actions
+
+    def step_wait(self) -> tuple[Array, Array, Array, list[dict[str, Any]]]:
+        """Step every copy."""
+        observations, rewards, terminated, truncated, info = self.venv.step(self._actions)
+        done = np.asarray(terminated | truncated)
+        self._returns += rewards
+        self._lengths += 1
+        shown = {key: value for key, value in info.items() if key not in {"final_obs", "final_info"}}
+        infos = [copy_info(shown, i) for i in range(self.num_envs)]
+        for i in np.flatnonzero(done).tolist():
+            self.reset_infos[i] = infos[i]
+            infos[i] = copy_info(info["final_info"], i) | {
+                "terminal_observation": np.array(info["final_obs"][i]),
+                "TimeLimit.truncated": bool(truncated[i] and not terminated[i]),
+                "episode": self._episode(i),
+            }
+        self._returns[done], self._lengths[done] = 0.0, 0
+        return np.array(observations), np.asarray(rewards, np.float32), done, infos
+
+    def close(self) -> None:
+        """Close the vector environment."""
+        self.venv.close()
+
+    def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:
+        """Return an attribute of the vector environment, once for each copy asked for."""
+        return [getattr(self.venv, attr_name)] * len(list(self._get_indices(indices)))
+
+    def set_attr(self, attr_name: str, value: Any, indices: Any = None) -> None:
+        """Refuse: the copies share one vector environment."""
+        raise AttributeError(f"cannot set {attr_name!r} on a copy of {self.venv}: all copies are one object")
+
+    def env_method(self, method_name: str, *args: Any, indices: Any = None, **kwargs: Any) -> list[Any]:
+        """Call a method of the vector environment, once."""
+        return [getattr(self.venv, method_name)(*args, **kwargs)]
+
+    def env_is_wrapped(self, wrapper_class: type[Any], indices: Any = None) -> list[bool]:
+        """Say that no copy is wrapped: wrappers stand around the whole batch."""
+        return [False] * len(list(self._get_indices(indices)))
+
+    def get_images(self) -> Sequence[Array | None]:
+        """Return one frame a copy, for the vector environments that render."""
+        frames: Iterable[Array] | None = self.venv.render()  # type: ignore[assignment]
+        return [None] * self.num_envs if frames is None else list(frames)
+
+    def _clear_statistics(self) -> None:
+        self._returns, self._lengths = np.zeros(self.num_envs), np.zeros(self.num_envs, dtype=np.int64)
+
+    def _episode(self, i: int) -> dict[str, float]:
+        elapsed = round(time.time() - self._started, 6)
+        return {"r": float(self._returns[i]), "l": int(self._lengths[i]), "t": elapsed}
