@@ -1,0 +1,201 @@
+"""TensorBoard: a view of `metrics.jsonl` laid out for one question, and a server that only this machine can reach."""
+
+from __future__ import annotations
+
+import math
+import re
+import threading
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from lopgym.record import RunFolder, read_metrics
+from lopgym.studies.figures import last_layers, run_overview
+
+Layout = dict[str, dict[str, list[Any]]]
+
+LEARNING, REMAINS = "Does it still learn?", "What is left of the network?"
+REMEMBERS = "Does it remember? (forgetting is not loss of plasticity)"
+STRIPES = ("stripes/value", "stripes/lo", "stripes/hi")
+_LEARNING = {
+    "return at the end of each task (its last quarter)": ["task/final"],
+    "return over the whole of each task": ["task/auc"],
+    "return all along": ["task/return"],
+    "return, every other task shaded": [*STRIPES],
+}
+_REMAINS = {
+    "frozen units (dead fraction)": "dead_fraction",
+    "dormant units (fraction)": "dormant_fraction",
+    "rank of the representation (effective rank)": "effective_rank",
+    "size of the weights (norm)": "weight_norm",
+    "distance of the weights from their start": "distance_from_init",
+    "size of the gradient (norm)": "gradient_norm",
+}
+
+
+def layout(tags: Iterable[str], revisited: Iterable[int] = ()) -> Layout:
+    """Arrange those of `tags` that answer the question: category -> title -> [kind, tags].
+
+    Equal tags give equal layouts, which TensorBoard merges: runs opened together share every chart, one line a run. A
+    network is shown by its last hidden layer, because two lines a run are what a reader can tell apart.
+
+    Args:
+        tags: of the scalars that a run has.
+        revisited: tasks that evaluation plays again and again.
+    """
+    tags = sorted(tags)
+    remains = {title: last_layers(tags, probe) for title, probe in _REMAINS.items()}
+    remains["exploration (entropy of the policy)"] = [tag for tag in tags if tag.startswith("probe/policy_entropy/")]
+    remembers = {f"return on task {task}, played again": [f"eval/{task}/return"] for task in revisited}
+    wanted = {LEARNING: _LEARNING, REMAINS: remains, REMEMBERS: remembers}
+    charts = {category: _charts(titles, set(tags)) for category, titles in wanted.items()}
+    return {category: titles for category, titles in charts.items() if titles}
+
+
+def _charts(titles: Mapping[str, list[str]], tags: set[str]) -> dict[str, list[Any]]:
+    """Describe the charts that have all their tags, as SummaryWriter wants it."""
+    return {title: _chart(shown) for title, shown in titles.items() if shown and tags.issuperset(shown)}
+
+
+def _chart(tags: list[str]) -> list[Any]:
+    """Describe one chart; TensorBoard reads the tags of a line chart as regular expressions that begin a tag."""
+    return ["Margin", tags] if tags == [*STRIPES] else ["Multiline", [f"{re.escape(tag)}$" for tag in tags]]
+
+
+def stripe(task: int, steps_per_task: int, final: float, low: float, high: float) -> list[tuple[int, dict[str, float]]]:
+    """Return the two points, at its first and last step, by which a margin chart shows one task.
+
+    The value is the task's final return, a flat line as long as the task; the band around it reaches from `low` to
+    `high` in odd tasks and has no height in even ones. Lines and gaps at a task change do not show in TensorBoard.
+
+    >>> stripe(1, 800, 0.5, -1.0, 1.0)[0]
+    (801, {'stripes/value': 0.5, 'stripes/lo': -1.0, 'stripes/hi': 1.0})
+    """
+    band = (final, low, high) if task % 2 else (final, final, final)
+    point = dict(zip(STRIPES, band, strict=True))
+    return [(task * steps_per_task + 1, point), ((task + 1) * steps_per_task, point)]
+
+
+class TensorBoardSink:
+    """The sink that lets TensorBoard show a run; all of it could be rebuilt from the run's other files.
+
+    Scalars over environment steps, a custom layout, the config as text, and at the end a figure of the whole run and
+    a row in the table of hyperparameters.
+    """
+
+    def __init__(self, folder: RunFolder, config: Mapping[str, Any], tasks: int, steps_per_task: int) -> None:
+        """Open an event file in `folder`; `config` is plain data."""
+        from torch.utils.tensorboard import SummaryWriter  # 2 s: only runs pay
+
+        self._folder, self._config = folder, dict(config)
+        self._total, self._steps_per_task = tasks * steps_per_task, steps_per_task
+        self._writer = SummaryWriter(str(folder.path), flush_secs=5)
+        self._writer.add_text("config", f"```yaml\n{yaml.safe_dump(self._config, sort_keys=False)}```")
+        self._tags: set[str] = set()
+        self._arranged: set[str] = set()
+        self._layout: Layout = {}
+        self._low, self._high = math.inf, -math.inf  # of all returns so far: the height of the stripes
+
+    def write(self, step: int, values: Mapping[str, float]) -> None:
+        """Write scalars measured at `step`, and the layout again if a tag that belongs in it is new."""
+        self._add(step, values)
+        returns = [values[tag] for tag in ("task/return", "task/final") if math.isfinite(values.get(tag, math.nan))]
+        self._low, self._high = min([self._low, *returns]), max([self._high, *returns])
+        if "task/final" in values:
+            task = (step - 1) // self._steps_per_task
+            for at, point in stripe(task, self._steps_per_task, values["task/final"], self._low, self._high):
+                self._add(at, point)
+        self._arrange()
+
+    def finish(self, summary: Mapping[str, float]) -> None:
+        """Draw the whole run and enter it into the table of hyperparameters; `summary` is what it is judged by."""
+        title = " / ".join(self._folder.path.parts[-3:])
+        self._writer.add_figure("run", run_overview(read_metrics(self._folder.metrics), title=title), self._total)
+        self._writer.flush()
+        row = hyperparameters(self._config) | {"variant": self._folder.path.parent.name}
+        scores = {f"summary/{_clean(name)}": float(value) for name, value in summary.items()}
+        # Last of all: it opens a second event file, and TensorBoard does not go back to the first.
+        self._writer.add_hparams(row, scores, run_name=".", global_step=self._total)
+
+    def close(self) -> None:
+        """Flush and close the file."""
+        self._writer.close()
+
+    def _add(self, step: int, values: Mapping[str, float]) -> None:
+        for tag, value in values.items():
+            self._writer.add_scalar(tag, value, step)
+        self._tags.update(values)
+
+    def _arrange(self) -> None:
+        """Write the layout if it has changed; TensorBoard takes the last."""
+        if self._tags == self._arranged:
+            return
+        self._arranged = set(self._tags)
+        new = layout(self._tags, self._config.get("evaluation", {}).get("tasks", ()))
+        if new != self._layout:
+            self._layout = new
+            self._writer.add_custom_scalars(new)
+
+
+def _clean(name: str) -> str:
+    """Keep to the characters that SummaryWriter leaves alone, or the table would look for scores under other names."""
+    return re.sub(r"[^-/\w.]+", "_", name).strip("_")
+
+
+def hyperparameters(config: Mapping[str, Any]) -> dict[str, bool | int | float | str]:
+    """Return one row of the table: columns that every variant of a study has, for TensorBoard shows one run's to all.
+
+    It sorts them and shows the first five: what tells runs apart comes before the agent's options, under `with.`.
+    """
+    agent = dict(config.get("agent", {}))
+    mitigation = "+".join(config.get("mitigation") or {}) or "none"
+    row = {"agent": agent.pop("kind", None), "mitigation": mitigation, "seed": config.get("seed")}
+    row |= {f"with.{name}": value for name, value in agent.items()}
+    return {name: value for name, value in row.items() if isinstance(value, bool | int | float | str)}
+
+
+def serve(runs: Path, port: int | None = None) -> None:
+    """Show `runs` in TensorBoard, on 127.0.0.1, until Ctrl-C; prints the address.
+
+    Args:
+        runs: folder of run folders.
+        port: any free one if None.
+
+    Raises:
+        FileNotFoundError: there is no such folder.
+        ValueError: the port is taken.
+    """
+    url = launch(runs, port)
+    print(f"TensorBoard shows {runs} at {url}#custom_scalars  (Ctrl-C stops it)", flush=True)
+    try:
+        threading.Event().wait()
+    except KeyboardInterrupt:
+        print()
+
+
+def launch(runs: Path, port: int | None = None) -> str:
+    """Start TensorBoard in a thread that ends with this process, and return its address; raises as `serve` does."""
+    from tensorboard import program  # type: ignore[import-untyped]  # it ships no types
+
+    if not runs.is_dir():
+        raise FileNotFoundError(f"{runs} is not a folder of runs; `lopgym train` makes one")
+    server = program.TensorBoard()
+    server.configure(
+        argv=[
+            "tensorboard",
+            f"--logdir={runs.resolve()}",
+            "--host=127.0.0.1",
+            f"--port={port or 0}",
+            # All points: the default keeps 1,000 a tag. Not 0, which is documented as all and sends none (2.21).
+            "--samples_per_plugin=scalars=1000000",
+            "--reload_interval=5",
+            "--load_fast=false",  # in this process: nothing is left behind when it ends
+        ]
+    )
+    try:
+        url: str = server.launch()
+    except program.TensorBoardServerException as error:
+        raise ValueError(f"port {port}: {error}") from None
+    return url

@@ -1,0 +1,171 @@
+"""The command line: it parses and prints. Here only typer is imported; each command imports what it needs."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from types import MappingProxyType
+from typing import Annotated, NoReturn
+
+import typer
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Loss of plasticity in reinforcement learning: lose it, see it, regain it.",
+)
+
+BUG, USAGE, CHECKPOINT, FILE_SYSTEM, INTERRUPTED = 1, 2, 3, 4, 130
+LISTS = ("envs", "schedules", "probes", "mitigations", "studies", "agents")
+
+
+def _complete(ctx: typer.Context, incomplete: str) -> list[str]:
+    from lopgym.studies.completion import complete
+
+    return complete(ctx.params.get("overrides") or (), incomplete)
+
+
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(autocompletion=_complete, help="study=NAME mitigation=NAME agent.learning_rate=1e-3 seed=3 ..."),
+]
+ConfigDirs = Annotated[
+    list[Path] | None,
+    typer.Option("--config-dir", exists=True, file_okay=False, help="Folder with studies and presets of your own."),
+]
+AllowImport = Annotated[
+    list[str] | None,
+    typer.Option("--allow-import", help="Package that env.id=PACKAGE:Id-v0 may import; it is sought here, too."),
+]
+Runs = Annotated[Path, typer.Argument(help="Folder with runs.")]
+
+
+@app.command()
+def train(
+    overrides: Overrides = None,
+    config_dir: ConfigDirs = None,
+    allow_import: AllowImport = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
+) -> None:
+    """Train one agent: lopgym train study=catch_dqn mitigation=redo seed=3."""
+    if allow_import:
+        sys.path.append(os.getcwd())  # where a package of one's own usually is; last, so that it hides nothing
+    with _errors():
+        from lopgym.studies.compose import load, session
+
+        with session(*(config_dir or ())) as loader:
+            config = load(loader, overrides or (), allow_import=allow_import or ())
+        _check_writable(config.runs_dir)
+        from lopgym.studies.progress import display
+        from lopgym.studies.run import execute
+
+        with nullcontext() if quiet else display() as show:
+            run = execute(config, on_progress=show)
+    typer.echo(run.path)
+    typer.echo(f"look at it: lopgym tensorboard {shlex.quote(str(config.runs_dir / config.study))}")
+
+
+@app.command()
+def demo(
+    seed: Annotated[int, typer.Option(min=0, help="Of everything random.")] = 0,
+    out: Annotated[Path, typer.Option(help="Folder for the runs, the figure and demo.json.")] = Path("demo"),
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes at once; one for each variant if left out.")
+    ] = None,
+) -> None:
+    """Lose and regain plasticity, side by side: catch_dqn untreated, treated from task 14 on, and always fresh."""
+    from lopgym.studies.demo import demo as play
+    from lopgym.studies.parallel import RunsFailed
+
+    with _errors({RunsFailed: BUG}):
+        _check_writable(out)
+        play(seed, out, workers)
+
+
+@app.command("list")
+def list_(
+    what: Annotated[str, typer.Argument(metavar="|".join(LISTS), autocompletion=lambda: list(LISTS))],
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+) -> None:
+    """List what there is: lopgym list mitigations."""
+    from lopgym.studies.listing import rows, text
+
+    with _errors({ValueError: USAGE}):
+        found = rows(what)
+    typer.echo(json.dumps(found, indent=2) if as_json else text(found))
+
+
+@app.command()
+def tensorboard(
+    runs: Runs = Path("runs"),
+    port: Annotated[int | None, typer.Option(min=1, max=65535, help="A free one if left out.")] = None,
+) -> None:
+    """Look at runs in TensorBoard, on this machine only."""
+    with _errors({FileNotFoundError: USAGE, ValueError: USAGE}):
+        from lopgym.studies.board import serve
+
+        serve(runs, port)
+
+
+@app.command()
+def record(
+    run: Annotated[Path, typer.Argument(help="Folder of one run.")],
+    task: Annotated[int, typer.Option(min=0, help="Number of the task, from 0.")],
+    out: Annotated[Path | None, typer.Option(help="MP4 file; task-K.mp4 in the run's folder if left out.")] = None,
+) -> None:
+    """Film the agent as it was at the end of a task: lopgym record RUN --task 3."""
+    with _errors({FileNotFoundError: CHECKPOINT}):
+        from lopgym.studies.video import record as film
+
+        typer.echo(film(run, task, out))
+
+
+@app.command()
+def doctor(runs: Runs = Path("runs")) -> None:
+    """Say what this machine has: versions, devices, threads, extras, disk."""
+    from lopgym.studies.doctor import examine
+
+    for what, finding in examine(runs):
+        typer.echo(f"{what:18} {finding}")
+
+
+_CODES: dict[type[Exception], int] = {
+    FileExistsError: USAGE,
+    PermissionError: USAGE,
+    NotADirectoryError: USAGE,
+    OSError: FILE_SYSTEM,
+}
+
+
+@contextmanager
+def _errors(special: Mapping[type[Exception], int] = MappingProxyType({})) -> Iterator[None]:
+    """Tell errors that are no bugs in one line each, and exit with their code; `special` codes go first."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        _tell(["interrupted"], INTERRUPTED)
+    except Exception as error:
+        codes = (code for kind, code in {**special, **_CODES}.items() if isinstance(error, kind))
+        code = next(codes, getattr(error, "exit_code", None))
+        if code is None:
+            raise  # a bug: with its traceback
+        _tell(getattr(error, "lines", [str(error)]), code)
+
+
+def _tell(lines: Iterable[str], code: int) -> NoReturn:
+    for line in lines:
+        typer.secho(f"error: {line}", fg=typer.colors.RED, err=True)
+    raise typer.Exit(code) from None
+
+
+def _check_writable(folder: Path) -> None:
+    from lopgym.studies.doctor import trouble_writing
+
+    if trouble := trouble_writing(folder):
+        raise PermissionError(f"{folder} cannot be written: {trouble}")

@@ -1,0 +1,77 @@
+"""Evaluation: deterministic episodes on the current and on chosen earlier tasks, invisible to training."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from stable_baselines3.common.callbacks import BaseCallback
+
+from lopgym.agents.vec_env import GymVecEnv
+from lopgym.agents.weights import save_weights
+from lopgym.record import Recorder, RunFolder
+from lopgym.seeding import derive
+from lopgym.studies.worlds import still_world, vector_world
+
+if TYPE_CHECKING:
+    from lopgym.studies.compose import Config
+
+
+def play(model: Any, config: Config, task: int, *, episodes: int, seed: int) -> list[float]:
+    """Return the returns of `episodes` deterministic episodes on `task`, one in each of as many copies.
+
+    The copies are held still at the first step of the task and have random streams of their own; nothing that
+    training draws from is touched.
+    """
+    world = GymVecEnv(vector_world(config, episodes, still_world(config, task * config.steps_per_task)), seed=seed)
+    normalizer = model.get_vec_normalize_env()
+    observations: Any = world.reset()
+    returns = np.full(episodes, math.nan)
+    while np.isnan(returns).any():
+        seen = observations if normalizer is None else normalizer.normalize_obs(observations)
+        actions, _ = model.predict(seen, deterministic=True)
+        observations, _, done, infos = world.step(actions)
+        for i in np.flatnonzero(done & np.isnan(returns)):
+            returns[i] = infos[i]["episode"]["r"]
+    world.close()
+    return [float(r) for r in returns]
+
+
+class Evaluation(BaseCallback):
+    """Writes `eval/<task>/return` every so many steps and keeps the weights of the best one as `best.npz`.
+
+    The current task is the one just trained on; best is judged on it.
+    """
+
+    def __init__(self, config: Config, recorder: Recorder, folder: RunFolder) -> None:
+        """Evaluate as `config.evaluation` says."""
+        super().__init__()
+        self._config, self._recorder, self._folder = config, recorder, folder
+        self._every = config.evaluation.every
+        self._at = self._every
+        self._best = -math.inf
+
+    def _on_step(self) -> bool:
+        return True
+
+    def _on_rollout_start(self) -> None:
+        if self._every and self.num_timesteps >= self._at:
+            self._at = (self.num_timesteps // self._every + 1) * self._every
+            self._evaluate()
+
+    def _on_training_end(self) -> None:
+        self._on_rollout_start()
+
+    def _evaluate(self) -> None:
+        config, step = self._config, self.num_timesteps
+        current = (step - 1) // config.steps_per_task
+        means = {}
+        for task in sorted({current, *(task for task in config.evaluation.tasks if task < current)}):
+            seed = derive(config.seed, "evaluation", task, step)
+            returns = play(self.model, config, task, episodes=config.evaluation.episodes, seed=seed)
+            means[task] = float(np.mean(returns))
+        self._recorder.write(step, {f"eval/{task}/return": mean for task, mean in means.items()})
+        if means[current] > self._best:
+            self._best = means[current]
+            save_weights(self.model, self._folder.checkpoints / "best.npz")

@@ -1,0 +1,122 @@
+"""Progress: where a run is, and a display of one or several runs for people and for log files."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from rich.console import Console
+from rich.progress import BarColumn, ProgressColumn, Task, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bars
+from rich.text import Text
+
+
+@dataclass(frozen=True)
+class Progress:
+    """A moment in a run.
+
+    Args:
+        label: what to call the run: its variant.
+        task: number of the task in progress, from 0.
+        tasks: how many there are.
+        step: environment steps taken, over all copies.
+        total: environment steps of the whole run.
+        ret: mean episode return of late, NaN before the first episode ends.
+    """
+
+    label: str
+    task: int
+    tasks: int
+    step: int
+    total: int
+    ret: float
+
+    @property
+    def return_text(self) -> str:
+        """The return to two digits, or a dash."""
+        return "-" if math.isnan(self.ret) else f"{self.ret:+.2f}"
+
+
+Watcher = Callable[[Progress], None]
+
+
+@contextmanager
+def display(console: Console | None = None, *, every: float = 15.0) -> Iterator[Watcher]:
+    """Show progress while the block runs: a live bar a run on a terminal, else a plain line a run now and then.
+
+    Args:
+        console: where to; standard error by default, so that standard output stays clean for results.
+        every: seconds between two plain lines of one run.
+    """
+    console = console or Console(stderr=True)
+    if not console.is_terminal:
+        yield _Lines(console, every)
+        return
+    with _bars(console) as bars:
+        yield _Rows(bars)
+
+
+def _bars(console: Console) -> Bars:
+    return Bars(
+        TextColumn("[bold]{task.description}"),
+        BarColumn(bar_width=None),
+        TextColumn("task {task.fields[place]}"),
+        TextColumn("return {task.fields[ret]:>5}"),
+        _Speed(),
+        TextColumn("left"),
+        TimeRemainingColumn(compact=True),
+        console=console,
+        expand=True,
+    )
+
+
+class _Speed(ProgressColumn):
+    """Environment steps per second of late."""
+
+    def render(self, task: Task) -> Text:
+        """Write the speed, a dash before it is known."""
+        speed = task.finished_speed or task.speed
+        return Text(f"{speed:>6,.0f} steps/s" if speed else f"{'-':>6} steps/s")
+
+
+@dataclass
+class _Rows:
+    """Keeps one bar for each label."""
+
+    bars: Bars
+    ids: dict[str, TaskID] = field(default_factory=dict)
+
+    def __call__(self, now: Progress) -> None:
+        place = f"{min(now.task + 1, now.tasks):>{len(str(now.tasks))}}/{now.tasks}"
+        if now.label not in self.ids:
+            self.ids[now.label] = self.bars.add_task(now.label, total=now.total, place=place, ret="-")
+        self.bars.update(self.ids[now.label], completed=now.step, place=place, ret=now.return_text)
+
+
+@dataclass
+class _Lines:
+    """Prints a line for a label when it is new, when its run is over, and every so often between."""
+
+    console: Console
+    every: float
+    printed: dict[str, float] = field(default_factory=dict)
+    began: dict[str, tuple[float, int]] = field(default_factory=dict)
+
+    def __call__(self, now: Progress) -> None:
+        at = time.monotonic()
+        start, first = self.began.setdefault(now.label, (at, now.step))
+        if at - self.printed.get(now.label, -math.inf) < self.every and now.step < now.total:
+            return
+        self.printed[now.label] = at
+        speed = (now.step - first) / (at - start) if at > start else 0.0
+        left = f", {(now.total - now.step) / speed:,.0f} s left" if speed and now.step < now.total else ""
+        pace = f", {speed:,.0f} steps/s{left}" if speed else ""
+        self.console.print(
+            f"{now.label}: task {min(now.task + 1, now.tasks)}/{now.tasks}, return {now.return_text}, "
+            f"step {now.step:,} of {now.total:,}{pace}",
+            highlight=False,
+            soft_wrap=True,
+        )

@@ -1,0 +1,156 @@
+"""One run: a config in, a folder out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from pydantic import BaseModel
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.vec_env import VecEnv
+
+from lopgym.agents import agents
+from lopgym.agents.attach import Plasticity
+from lopgym.agents.mitigations import Mitigation, mitigations
+from lopgym.agents.task_change import TaskChange
+from lopgym.probes import probes
+from lopgym.record import MetricsFile, Recorder, RunFolder, Sink, series
+from lopgym.studies.board import TensorBoardSink
+from lopgym.studies.compose import Config, from_keywords, variant_name
+from lopgym.studies.evaluation import Evaluation
+from lopgym.studies.progress import Progress
+from lopgym.studies.provenance import provenance
+from lopgym.studies.reporting import KeepWeights, TaskReport, logger_into
+from lopgym.studies.worlds import training_world
+
+OnProgress = Callable[[Progress], None]
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run: its folder, and its numbers read back from it."""
+
+    path: Path
+
+    @property
+    def folder(self) -> RunFolder:
+        """The names of the files."""
+        return RunFolder(self.path)
+
+    @cached_property
+    def config(self) -> dict[str, Any]:
+        """The resolved config."""
+        loaded: dict[str, Any] = yaml.safe_load(self.folder.config.read_text())
+        return loaded
+
+    def series(self, tag: str) -> tuple[list[int], list[float]]:
+        """Return steps and values of one tag, such as `task/final`: one value a task."""
+        return series(self.folder.metrics, tag)
+
+
+def run(study: str, *, on_progress: OnProgress | None = None, **overrides: Any) -> Run:
+    """Train one agent; the Python side of `lopgym train`.
+
+    Args:
+        study: name of a study, such as `catch_dqn`.
+        on_progress: called now and then with how far the run is.
+        overrides: config values, nested as dicts or written with dots: `mitigation="redo"`, `seed=3`,
+            `**{"agent.learning_rate": 1e-3}`.
+
+    Returns:
+        The finished run.
+
+    Raises:
+        ConfigError: the config is not valid.
+        FileExistsError: there is a run in its folder already.
+    """
+    return execute(from_keywords(study, **overrides), on_progress=on_progress)
+
+
+def execute(config: Config, *, sinks: Sequence[Sink] = (), on_progress: OnProgress | None = None) -> Run:
+    """Train what `config` says and leave a run folder behind; extra `sinks` receive every value."""
+    torch.set_num_threads(1)  # with more, OpenMP spins: 13 to 24 times slower when the cores are busy
+    folder = RunFolder(run_path(config))
+    world = training_world(config)  # before the folder: a config that cannot run leaves none behind
+    methods = build_mitigations(config)
+    model = build_model(config, world, methods)
+    folder.create().write_config(config.plain())
+    about = provenance(config.device)
+    folder.write_about(about | {"status": "running"})
+    board = TensorBoardSink(folder, config.plain(), config.tasks, config.steps_per_task)
+    recorder = Recorder([MetricsFile(folder.metrics), board, *sinks])
+    started, status = time.time(), "failed"
+    try:
+        model.set_logger(logger_into(recorder))
+        callbacks = _callbacks(config, methods, recorder, on_progress)
+        model.learn(config.tasks * config.steps_per_task, callback=callbacks, log_interval=None)
+        status = "finished"
+        board.finish(_summary(Run(folder.path)))
+    finally:
+        recorder.close()
+        world.close()
+        folder.write_about(about | {"status": status, "wall_seconds": round(time.time() - started, 1)})
+    return Run(folder.path)
+
+
+def run_path(config: Config) -> Path:
+    """Return `runs/<study>/<variant>/seed-<n>` for a config."""
+    return Path(config.runs_dir) / config.study / variant_name(config) / f"seed-{config.seed}"
+
+
+def build_model(config: Config, world: VecEnv, methods: Mapping[str, Mitigation]) -> Any:
+    """Build the agent of `config` around `world`, freshly initialised, its network shaped by `methods`."""
+    name, options = _kind(config.agent)
+    return agents.build(name, world, list(methods.values()), config.seed, config.device, **options)
+
+
+def build_mitigations(config: Config) -> dict[str, Mitigation]:
+    """Build the chosen mitigations by name, in order."""
+    return {label: mitigations.build(name, **o) for label, (name, o) in _kinds(config.mitigation).items()}
+
+
+def _kind(options: BaseModel) -> tuple[str, dict[str, Any]]:
+    plain = options.model_dump()
+    return plain.pop("kind"), plain
+
+
+def _kinds(chosen: Mapping[str, BaseModel]) -> dict[str, tuple[str, dict[str, Any]]]:
+    return {label: _kind(options) for label, options in chosen.items()}
+
+
+def _callbacks(
+    config: Config, methods: Mapping[str, Mitigation], recorder: Recorder, on_progress: OnProgress | None
+) -> list[BaseCallback]:
+    """What accompanies training, in order: reports and evaluation of a task come before the change to the next."""
+    folder = RunFolder(run_path(config))
+    report = TaskReport(
+        recorder,
+        steps_per_task=config.steps_per_task,
+        report_every=config.report_every,
+        on_progress=on_progress,
+        label=variant_name(config),
+        tasks=config.tasks,
+    )
+    plasticity = Plasticity(
+        probes={label: partial(probes[name].make, **o) for label, (name, o) in _kinds(config.probes).items()},
+        mitigations=methods,
+        task_change=TaskChange(**config.task_change.model_dump()),
+        steps_per_task=config.steps_per_task,
+        probe_every=config.probe_every,
+        write=recorder.write,
+        seed=config.seed,
+    )
+    return [report, KeepWeights(folder, config.steps_per_task), Evaluation(config, recorder, folder), plasticity]
+
+
+def _summary(run: Run) -> dict[str, float]:
+    """The numbers that tell runs apart: the mean of `task/auc` and `task/final` over the last quarter of the tasks."""
+    quarter = max(1, run.config["tasks"] // 4)
+    values = {tag: run.series(tag)[1][-quarter:] for tag in ("task/auc", "task/final")}
+    return {f"{tag} (last quarter)": sum(last) / len(last) for tag, last in values.items() if last}

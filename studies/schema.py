@@ -1,0 +1,196 @@
+"""Pydantic models derived from signatures: a config value is a keyword argument of the thing it configures."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import math
+import re
+from collections.abc import Callable
+from functools import cache, reduce
+from operator import or_
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ModelWrapValidatorHandler,
+    Strict,
+    ValidationError,
+    create_model,
+    model_validator,
+)
+from pydantic_core import InitErrorDetails, PydanticCustomError
+
+from lopgym.registry import Registry, nearest
+from lopgym.schedules import Schedule, schedules
+
+
+def _number(value: Any) -> Any:
+    """Refuse what Python takes for a number and a person does not."""
+    if isinstance(value, bool):
+        raise PydanticCustomError("not_a_number", "Input should be a number, not a bool")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise PydanticCustomError("not_finite", "Input should be a finite number")
+    return value
+
+
+Int = Annotated[int, BeforeValidator(_number)]
+Float = Annotated[float, BeforeValidator(_number)]
+Bool = Annotated[bool, Strict()]
+_STRICT: dict[Any, Any] = {int: Int, float: Float, bool: Bool}
+
+
+class Options(BaseModel):
+    """Base of every derived model: strict about names, frozen, and helpful about misspelt ones."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=False, protected_namespaces=())
+
+    def plain(self) -> dict[str, Any]:
+        """Return the options as JSON and YAML know them: lists for tuples, strings for paths."""
+        return self.model_dump(mode="json")
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _explain_faults(cls, data: Any, validate: ModelWrapValidatorHandler[Options]) -> Options:
+        """Say in each error what was probably meant; their places are kept."""
+        try:
+            return validate(data)
+        except ValidationError as error:
+            faults = [_explained(fault, set(cls.model_fields) - {"kind"}) for fault in error.errors()]
+            raise ValidationError.from_exception_data(cls.__name__, faults) from None
+
+
+class Kind(Options):
+    """Options of a registered thing: `kind` is its name."""
+
+    kind: str
+
+
+def _explained(fault: Any, known: set[str]) -> InitErrorDetails:
+    kind, message = _MEANINGS.get(fault["type"], _as_it_is)(fault, known)
+    return InitErrorDetails(
+        type=PydanticCustomError(kind, "{message}", {"message": message}), loc=fault["loc"], input=fault["input"]
+    )
+
+
+def _as_it_is(fault: Any, known: set[str]) -> tuple[Any, str]:
+    return fault["type"], fault["msg"]
+
+
+def _unknown_option(fault: Any, known: set[str]) -> tuple[Any, str]:
+    # Deeper faults of this type were explained by the model that they are in.
+    return "unknown_option", f"unknown option; {nearest(str(fault['loc'][-1]), known)}"
+
+
+def _unknown_kind(fault: Any, known: set[str]) -> tuple[Any, str]:
+    kinds = re.findall(r"'([^']*)'", fault["ctx"]["expected_tags"])
+    return "unknown_kind", f"no kind {fault['ctx']['tag']!r}; {nearest(str(fault['ctx']['tag']), kinds)}"
+
+
+def _no_kind(fault: Any, known: set[str]) -> tuple[Any, str]:
+    return "no_kind", "it has no `kind`, which says what the other options are for"
+
+
+def _unknown_word(fault: Any, known: set[str]) -> tuple[Any, str]:
+    words = re.findall(r"'([^']*)'", fault["ctx"]["expected"])
+    return "unknown_word", f"not allowed; {nearest(str(fault['input']), words)}"
+
+
+def _refused(fault: Any, known: set[str]) -> tuple[Any, str]:
+    return "refused", str(fault["ctx"]["error"])
+
+
+def _missing(fault: Any, known: set[str]) -> tuple[Any, str]:
+    return "not_given", "needed; it has no default"
+
+
+_MEANINGS: dict[str, Callable[[Any, set[str]], tuple[Any, str]]] = {
+    "extra_forbidden": _unknown_option,
+    "union_tag_invalid": _unknown_kind,
+    "union_tag_not_found": _no_kind,
+    "literal_error": _unknown_word,
+    "value_error": _refused,
+    "missing": _missing,
+}
+
+
+@cache
+def derive(make: Callable[..., Any], kind: str, base: type[Options] = Kind, without: tuple[str, ...] = ()) -> Any:
+    """Turn the keyword-only parameters of `make`, less those in `without`, into a model tagged `kind`.
+
+    What can be made of its options alone, a schedule or a mitigation, is made once on validation: options that
+    contradict each other are refused in its own words.
+    """
+    parameters = inspect.signature(make).parameters.values()
+    chosen = [p for p in parameters if p.kind is p.KEYWORD_ONLY and p.name not in without]
+    hints = _hints(make, {p.name for p in chosen})
+    fields: dict[str, Any] = {"kind": (Literal[kind], kind)} if issubclass(base, Kind) else {}
+    fields |= {p.name: (configurable(hints[p.name]), ... if p.default is p.empty else p.default) for p in chosen}
+    checks = {"makes_sense": _makes_sense(make)} if len(chosen) == len(parameters) else {}
+    model: Any = create_model(
+        make.__name__, __base__=base, __doc__=inspect.getdoc(make), __validators__=checks, **fields
+    )
+    return model
+
+
+@cache
+def any_of(registry: Registry[Any], *more: Any) -> Any:
+    """The options of any entry of the registry, told apart by their `kind`."""
+    return one_of(*(derive(entry.make, entry.name) for entry in registry), *more)
+
+
+def one_of(*models: Any) -> Any:
+    """One of several models with different `kind`s."""
+    return Annotated[reduce(or_, models), Field(discriminator="kind")] if len(models) > 1 else models[0]
+
+
+def defaults(model: type[Options]) -> dict[str, Any]:
+    """The options of `model` that have a default, as a config shows them."""
+    fields = model.model_fields.items()
+    return {name: f.get_default(call_default_factory=True) for name, f in fields if not f.is_required()}
+
+
+def _hints(make: Callable[..., Any], names: set[str]) -> dict[str, Any]:
+    """Resolve the annotations of some parameters; others may name things that are imported for type checkers only."""
+    if dataclasses.is_dataclass(make):
+        return get_type_hints(make, include_extras=True)  # each field in the module of the class that declares it
+    function: Any = make.__init__ if isinstance(make, type) else make  # type: ignore[misc]  # read, never called
+
+    def wanted() -> None:
+        """Carry the annotations."""
+
+    wanted.__annotations__ = {name: hint for name, hint in function.__annotations__.items() if name in names}
+    return get_type_hints(wanted, globalns=function.__globals__, include_extras=True)
+
+
+def _makes_sense(make: Callable[..., Any]) -> Any:
+    def check(options: Options) -> Options:
+        make(**{name: value for name, value in options.model_dump().items() if name != "kind"})
+        return options
+
+    return model_validator(mode="after")(check)
+
+
+def configurable(hint: Any) -> Any:
+    """Make a type hint strict where pydantic is lax, and `Schedule`, however deep inside, a choice of schedules."""
+    if hint in _STRICT:
+        return _STRICT[hint]
+    if hint is Schedule:
+        return Annotated[any_of(schedules), BeforeValidator(_constant)]
+    origin, args = get_origin(hint), get_args(hint)
+    if not args or origin is Literal:
+        return hint
+    if origin is Annotated:
+        return Annotated[(configurable(args[0]), *hint.__metadata__)]
+    inner = tuple(configurable(argument) for argument in args)
+    return reduce(or_, inner) if origin in (Union, UnionType) else origin[inner]
+
+
+def _constant(value: Any) -> Any:
+    """Read a bare number as the schedule that never changes."""
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return {"kind": "constant", "value": value} if number else value

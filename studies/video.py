@@ -1,0 +1,75 @@
+"""A video of the agent of a run, on one of its tasks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import imageio.v3 as imageio
+import numpy as np
+import torch
+
+from lopgym.agents.weights import load_weights
+from lopgym.seeding import derive
+from lopgym.studies.compose import from_plain
+from lopgym.studies.run import Run, build_mitigations, build_model
+from lopgym.studies.worlds import single_world, still_world, training_world
+
+LONGEST = 600  # frames of one episode
+
+
+def record(path: Path, task: int, out: Path | None = None, episodes: int = 20) -> Path:
+    """Film the agent as it was at the end of `task`, playing `episodes` deterministic episodes of that task.
+
+    Args:
+        path: run folder.
+        task: number of the task.
+        out: MP4 file to write; by default `task-<k>.mp4` in the run folder.
+        episodes: how many.
+
+    Returns:
+        The file.
+
+    Raises:
+        FileNotFoundError: no run there, or no weights of that task.
+    """
+    torch.set_num_threads(1)
+    run = Run(path)
+    weights = run.folder.checkpoints / f"task-{task}.npz"
+    if not run.folder.config.exists():
+        raise FileNotFoundError(f"{path} is not a run folder: it has no config.yaml")
+    if not weights.exists():
+        raise FileNotFoundError(f"{weights} does not exist; the run has tasks 0 to {run.config['tasks'] - 1}")
+    config = from_plain(run.config)
+    world = training_world(config)
+    model = build_model(config, world, build_mitigations(config))
+    load_weights(model, weights)
+    stage = single_world(config, still_world(config, task * config.steps_per_task), render_mode="rgb_array")
+    frames = _play(model, stage, episodes, derive(config.seed, "video", task))
+    out = out or path / f"task-{task}.mp4"
+    imageio.imwrite(out, np.stack(frames), fps=stage.metadata["render_fps"])
+    world.close()
+    stage.close()
+    return out
+
+
+def _play(model: Any, stage: Any, episodes: int, seed: int) -> list[np.ndarray[Any, Any]]:
+    normalizer = model.get_vec_normalize_env()
+    frames = []
+    for episode in range(episodes):
+        observation, _ = stage.reset(seed=seed if episode == 0 else None)
+        frames.append(_even(stage.render()))
+        for _ in range(LONGEST):
+            seen = observation if normalizer is None else normalizer.normalize_obs(observation)
+            action, _ = model.predict(seen, deterministic=True)
+            observation, _, terminated, truncated, _ = stage.step(action)
+            frames.append(_even(stage.render()))
+            if terminated or truncated:
+                break
+    return frames
+
+
+def _even(frame: Any) -> np.ndarray[Any, Any]:
+    """Crop to even sides: what video codecs take."""
+    image = np.asarray(frame)
+    return image[: image.shape[0] // 2 * 2, : image.shape[1] // 2 * 2]

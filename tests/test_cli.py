@@ -1,0 +1,194 @@
+"""The command line parses and prints: exit codes, one-line errors, lists, completion, and how long a word takes."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from lopgym.studies import cli
+from lopgym.studies.completion import choices, complete
+from lopgym.studies.config import entries
+from lopgym.studies.doctor import trouble_writing
+from lopgym.studies.listing import LISTS, rows
+
+LOPGYM = Path(sys.executable).with_name("lopgym")
+SMALL = ["study=catch_dqn", "tasks=2", "steps_per_task=160", "agent.learning_starts=20", "evaluation.episodes=2"]
+
+
+def _run(*words: str) -> Result:
+    return CliRunner().invoke(cli.app, list(words))
+
+
+def _refused(*words: str, code: int = 2) -> str:
+    """Run what must fail, and return the one line that says why."""
+    result = _run(*words)
+    lines = result.stderr.splitlines()
+    assert (result.exit_code, len(lines)) == (code, 1), result.output
+    assert lines[0].startswith("error: ")
+    assert "\x1b" not in lines[0], "colour is for terminals"
+    return lines[0]
+
+
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        ("study=catch_dqm", "did you mean 'catch_dqn'?"),
+        ("mitigation=reod", "did you mean 'redo'?"),
+        ("agent.lerning_rate=1", "did you mean 'learning_rate'?"),
+        ("seed=x", "valid integer"),
+        ("agent.gamma=2", "less than or equal to 1"),
+        ("env.n_envs=3", "nearest: 798 or 801"),
+        ("seed=1,2", "`lopgym train` makes one"),
+    ],
+)
+def test_a_bad_config_is_one_line_and_exit_code_2(word: str, said: str) -> None:
+    """The faults of a config reach the shell as they are."""
+    study = [] if word.startswith("study=") else ["study=catch_dqn"]
+    assert said in _refused("train", *study, word)
+
+
+def test_several_faults_are_several_lines() -> None:
+    """All at once, one line each."""
+    result = _run("train", "study=catch_dqn", "seed=x", "taskz=1")
+    assert (result.exit_code, len(result.stderr.splitlines())) == (2, 2)
+
+
+def test_train_leaves_a_run_and_refuses_to_overwrite_it(tmp_path: Path) -> None:
+    """The folder is printed, with the words that show it; the same words again are refused."""
+    words = ["train", *SMALL, f"runs_dir={tmp_path}", "mitigation=redo", "--quiet"]
+    result = _run(*words)
+    assert result.exit_code == 0, result.output
+    folder, hint = result.stdout.splitlines()
+    assert Path(folder).parent.parent == tmp_path / "catch_dqn"
+    assert json.loads((Path(folder) / "run.json").read_text())["status"] == "finished"
+    assert hint == f"look at it: lopgym tensorboard {tmp_path}/catch_dqn"
+    assert "holds a run already" in _refused(*words)
+
+
+@pytest.mark.parametrize("folder", ["/proc/nowhere", "{file}", "{file}/below"])
+def test_an_unwritable_folder_is_refused_before_training(tmp_path: Path, folder: str) -> None:
+    """Neither a file nor a place that takes no files can hold runs."""
+    (tmp_path / "file").touch()
+    place = folder.format(file=tmp_path / "file")
+    assert f"{place} cannot be written" in _refused("train", *SMALL, f"runs_dir={place}")
+    assert trouble_writing(Path(place)) is not None
+    assert trouble_writing(tmp_path / "new" / "folder") is None
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [(KeyboardInterrupt(), 130), (OSError(28, "No space left on device"), 4), (FileExistsError("there"), 2)],
+)
+def test_exit_codes(monkeypatch: pytest.MonkeyPatch, error: BaseException, code: int) -> None:
+    """Each kind of failure has its code, and no traceback."""
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise error
+
+    monkeypatch.setattr("lopgym.studies.run.execute", fail)
+    _refused("train", *SMALL, "--quiet", code=code)
+
+
+def test_a_bug_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What nobody foresaw is not dressed up as the user's fault."""
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("lopgym.studies.run.execute", fail)
+    result = _run("train", *SMALL, "--quiet")
+    assert result.exit_code == 1
+    assert isinstance(result.exception, ZeroDivisionError)
+
+
+def test_what_is_not_there_is_told(tmp_path: Path) -> None:
+    """A missing checkpoint is exit code 3, a missing folder of runs 2."""
+    assert "is not a run folder" in _refused("record", str(tmp_path), "--task", "0", code=3)
+    assert "nowhere" in _refused("tensorboard", str(tmp_path / "nowhere"))
+    assert "did you mean 'envs'?" in _refused("list", "env")
+
+
+@pytest.mark.parametrize("kind", LISTS)
+def test_lists(kind: str) -> None:
+    """A list is one row a thing, as text and as JSON, and every row says what the thing is."""
+    found = json.loads(_run("list", kind, "--json").stdout)
+    assert found == json.loads(json.dumps(rows(kind)))
+    text = _run("list", kind).stdout
+    for row in found:
+        assert row["name"] in text
+        assert row.get("summary") or row.get("question")
+
+
+def test_lists_are_complete() -> None:
+    """What can be chosen is listed."""
+    for kind, group in [("envs", "env"), ("agents", "agent"), ("mitigations", "mitigation"), ("probes", "probes")]:
+        assert {row["name"] for row in rows(kind)} == set(entries(group)) - {"custom"}
+    assert tuple(cli.LISTS) == tuple(LISTS)
+
+
+def test_worlds_are_listed_with_what_can_drift() -> None:
+    """Bounds and units stand beside every parameter, those of the world's own wrappers too."""
+    worlds = {row["name"]: row for row in rows("envs")}
+    gravity = next(p for p in worlds["cartpole"]["parameters"] if p["name"] == "gravity")
+    assert (gravity["default"], gravity["unit"]) == (9.8, "m/s^2")
+    assert {p["name"] for p in worlds["catch"]["parameters"]} == {"observation_order", "action_order"}
+
+
+def test_doctor_is_well() -> None:
+    """It names versions, threads and disk, and always exits with 0."""
+    result = _run("doctor", "/proc/nowhere")
+    assert result.exit_code == 0
+    for word in ("torch", "gymnasium", "threads", "GiB free", "mujoco", "cannot be written"):
+        assert word in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("before", "incomplete", "offered"),
+    [
+        ([], "stu", ["study="]),
+        ([], "study=cat", ["study=catch_dqn"]),  # zsh, fish
+        (["study"], "=", ["cartpole_gravity", "catch_dqn", "custom", "label_bandit_ppo", "recoded_grid_ppo"]),  # bash
+        (["seed=3", "study", "="], "cat", ["catch_dqn"]),
+        ([], "mitigation=red", ["mitigation=redo"]),
+        ([], "nonsense=", []),
+    ],
+)
+def test_completion(before: list[str], incomplete: str, offered: list[str]) -> None:
+    """Groups and their entries are completed, however the shell cuts its words."""
+    assert complete(before, incomplete) == offered
+
+
+@pytest.mark.parametrize("group", ["env", "agent", "mitigation", "probes"])
+def test_completion_knows_what_is_registered(group: str) -> None:
+    """It reads the source instead of importing it, and must find the same names."""
+    assert set(entries(group)) <= set(choices(group))
+
+
+@pytest.mark.parametrize(
+    "words", ["lopgym train study=catch", "lopgym train seed=3 study=catch", "lopgym train study = catch"]
+)
+def test_completion_of_the_installed_command(words: str) -> None:
+    """Bash asks the real command."""
+    env = {**os.environ, "_LOPGYM_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
+    said = subprocess.check_output([str(LOPGYM)], env=env, text=True)
+    assert said.strip().removeprefix("study=") == "catch_dqn"
+
+
+@pytest.mark.parametrize("words", [["--help"], ["list", "envs"], ["list", "schedules"], ["list", "studies"]])
+def test_what_should_be_quick_loads_nothing_heavy(words: list[str]) -> None:
+    """Times depend on the machine; what is imported does not."""
+    code = (
+        "import sys; from typer.testing import CliRunner; from lopgym.studies.cli import app\n"
+        f"assert CliRunner().invoke(app, {words}).exit_code == 0\n"
+        "heavy = {'torch', 'stable_baselines3', 'hydra', 'tensorboard', 'matplotlib', 'scipy', 'pandas'}\n"
+        "print(sorted(heavy & sys.modules.keys()))"
+    )
+    assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"

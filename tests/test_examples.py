@@ -1,0 +1,29 @@
+"""The examples run, and show what they say."""
+
+import runpy
+from collections.abc import Callable
+from pathlib import Path
+from statistics import mean
+
+import pytest
+
+
+@pytest.fixture(scope="module")
+def train(root: Path) -> Callable[..., list[float]]:
+    """Return `main` of the plain example."""
+    main: Callable[..., list[float]] = runpy.run_path(str(root / "examples/plain_sb3.py"))["main"]
+    return main
+
+
+def test_plain_sb3_learns_in_every_task(train: Callable[..., list[float]]) -> None:
+    """Two tasks, two rewards well above the quarter that guessing earns: new labels, learned anew."""
+    rewards = train(tasks=2)
+    assert len(rewards) == 2
+    assert min(rewards) > 0.4
+
+
+@pytest.mark.slow
+def test_plain_sb3_loses_its_plasticity(train: Callable[..., list[float]]) -> None:
+    """As its first lines say: late tasks earn less than early ones, by far more than tasks differ."""
+    rewards = train()
+    assert mean(rewards[-5:]) < mean(rewards[:5]) - 0.1
