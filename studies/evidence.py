@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lopgym.record import RunFolder, series
+from lopgym.studies import demo
 from lopgym.studies.compose import from_keywords
 from lopgym.studies.parallel import run_all
 from lopgym.studies.progress import display
@@ -39,15 +40,7 @@ class Comparison:
 
 
 COMPARISONS = {
-    "catch_dqn": Comparison(
-        {
-            "none": {},
-            "redo@14": {"mitigation": "redo", "mitigation.redo.active_from": 14},
-            "fresh": {"mitigation": "fresh"},
-        },
-        "task/final",
-        6,
-    ),
+    demo.STUDY: Comparison(demo.VARIANTS, "task/final", 6),
     "label_bandit_ppo": Comparison(
         {name: {"mitigation": name} for name in ("none", "redo", "cbp", "shrink_perturb", "fresh")}, "task/auc", 5
     ),

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lopgym.agents.initialisers import Affine, Initialiser, orthogonal, torch_default
+from lopgym.agents.initialisers import Initialiser, orthogonal, torch_default
 from lopgym.agents.learner import Learner
 from lopgym.agents.mitigations import Mitigation
 from lopgym.agents.network import Layer, NetworkSpec, Trunk
@@ -186,8 +186,3 @@ def assert_bitwise(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> None:
     for name in a:
         assert a[name].dtype == b[name].dtype, name
         assert a[name].contiguous().numpy().tobytes() == b[name].contiguous().numpy().tobytes(), name
-
-
-def affine_of(learner: Learner) -> list[tuple[str, Affine]]:
-    """List every affine map of a learner."""
-    return list(learner.affines())

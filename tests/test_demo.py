@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 import math
@@ -104,7 +105,7 @@ def test_random_return_is_that_of_a_random_player() -> None:
 def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, demos.Outcome]:
     """Return what is read back from made-up runs."""
     runs = tmp_path_factory.mktemp("demo")
-    return {variant: demos.read(synthetic.record(runs, variant)) for variant in demos.VARIANTS}
+    return {variant: demos.read(synthetic.record(runs, variant), 14 * 800) for variant in demos.VARIANTS}
 
 
 def test_summary_has_the_promised_keys(outcomes: dict[str, demos.Outcome]) -> None:
@@ -119,11 +120,14 @@ def test_summary_has_the_promised_keys(outcomes: dict[str, demos.Outcome]) -> No
 
 
 def test_summary_tells_whether_the_pair_is_one_agent_before_treatment(outcomes: dict[str, demos.Outcome]) -> None:
-    """Equal to the last bit, and only in the tasks before 14."""
+    """Equal to the last bit in every number up to the first step of task 14, and not only in the returns."""
     assert demos.summary(outcomes, 0)["identical_before_treatment"] is True
-    moved = list(outcomes["none"].finals)
-    moved[13] = float(np.nextafter(moved[13], 1))
-    other = outcomes | {"none": demos.Outcome(moved, {})}
+    none = outcomes["none"]
+    step, values = none.before[-1]
+    assert step == 14 * 800
+    moved = {tag: float(np.nextafter(value, 1)) for tag, value in values.items() if tag.startswith("probe/")}
+    before = [*none.before[:-1], (step, values | moved)]
+    other = outcomes | {"none": dataclasses.replace(none, before=before)}
     assert demos.summary(other, 0)["identical_before_treatment"] is False
 
 

@@ -11,7 +11,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from lopgym.agents.initialisers import torch_default
 from lopgym.agents.mitigations import HOOKS, SHAPERS, Mitigation, mitigations
 from lopgym.agents.mitigations.cbp import ContinualBackprop, least, outgoing_magnitude
 from lopgym.agents.mitigations.dropout import Dropout
@@ -94,6 +93,18 @@ def test_null_is_bitwise_none(entry, name):
     assert_bitwise(snapshot(plain), snapshot(learner))
     assert torch.equal(plain.rng.get_state(), learner.rng.get_state())
     assert torch.equal(plain_luck, luck)
+
+
+@pytest.mark.parametrize("entry", NULLS)
+def test_null_does_no_arithmetic_on_gradients(entry):
+    """Adding zero would turn -0.0 into 0.0 and, on weights that blew up, everything into NaN: it must not even add."""
+    learner, method = q_learner(), entry.make(**entry.facts["null"])
+    with torch.no_grad():
+        learner.heads["q.head"].weight.fill_(torch.inf)
+    for parameter in learner.network.parameters():
+        parameter.grad = torch.full_like(parameter, -0.0)
+    method.on_gradient(learner)
+    assert all(p.grad.eq(0).all() and p.grad.signbit().all() for p in learner.network.parameters())
 
 
 @pytest.mark.parametrize("name", LEARNERS)
@@ -400,6 +411,19 @@ def test_soft_shrink_perturb_noise_has_its_size():
     assert learner.target.hidden.weight.unique().tolist() == [2.0]
 
 
+def test_shrink_perturb_keeps_its_period():
+    """By updates it acts every third one and at no task change; by task at no update."""
+    learner, norms = one_layer([[8.0]], [[8.0]]), []
+    by_updates = ShrinkPerturb(shrink=0.5, perturb=0.0, when="updates", every=3)
+    by_task = ShrinkPerturb(shrink=0.5, perturb=0.0)
+    for learner.updates in (1, 2, 3, 4, 5, 6):
+        by_updates.after_step(learner)
+        by_updates.on_task_change(learner)
+        by_task.after_step(learner)
+        norms.append(learner.network.hidden.weight.item())
+    assert norms == [8.0, 8.0, 4.0, 4.0, 4.0, 2.0]
+
+
 @pytest.mark.parametrize(("choice", "steps"), [("keep", 5), ("reset_moments", 5), ("clear", None)])
 def test_shrink_perturb_and_the_optimizer(choice, steps):
     """Each choice does to moments and step count what it says; `log_std` loses its own only if all is cleared."""
@@ -542,4 +566,3 @@ def test_base_does_nothing():
     train(learner, [Mitigation()], 25)
     train(plain, [], 25)
     assert_bitwise(snapshot(plain), snapshot(learner))
-    assert torch_default(learner.layers[0].incoming, learner.rng)[0].shape == (6, 4)

@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 import lopgym
-from lopgym.record import read_metrics
+from lopgym.record import read_metrics, repeatable
 from lopgym.studies.compose import ConfigError, from_plain
 from lopgym.studies.run import Run
 from lopgym.studies.video import record
@@ -30,8 +30,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 def _metrics(run: Run) -> list[tuple[int, dict[str, float]]]:
     """Read everything but the measured costs."""
-    lines = read_metrics(run.folder.metrics)
-    return [(step, {tag: v for tag, v in values.items() if not tag.startswith("time/")}) for step, values in lines]
+    return repeatable(run.folder.metrics)
 
 
 def test_every_tag_of_a_run_is_there(run: Run) -> None:

@@ -13,7 +13,6 @@ from torch import Tensor
 from lopgym.agents import agents
 from lopgym.agents.attach import Plasticity
 from lopgym.agents.mitigations import Mitigation
-from lopgym.agents.task_change import TaskChange
 from lopgym.agents.vec_env import GymVecEnv
 
 ALGORITHMS = ("dqn", "ppo")
@@ -48,14 +47,13 @@ def train(
     probes: Mapping[str, Any] | None = None,
     *,
     steps: int = STEPS,
-    change: TaskChange | None = None,
-    **attach: Any,
+    task: int = TASK,
+    write: Any = lambda step, values: None,
+    **options: Any,
 ) -> tuple[Any, Plasticity]:
     """Train with probes and mitigations attached; return the model and the callback."""
-    model = build(name, methods)
-    callback = Plasticity(
-        probes=probes, mitigations=methods, task_change=change, steps_per_task=TASK, probe_every=10, **attach
-    )
+    model = build(name, methods, catch(task), **options)
+    callback = Plasticity(probes=probes, mitigations=methods, steps_per_task=task, probe_every=10, write=write)
     model.learn(steps, callback=callback)
     return model, callback
 

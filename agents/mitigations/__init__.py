@@ -71,4 +71,4 @@ class Mitigation:
         """Take back what `state_dict` returned."""
 
 
-mitigations: Registry[Mitigation] = Registry("mitigation", __name__)
+mitigations: Registry[Mitigation] = Registry("mitigation", __name__, "lopgym.mitigations")

@@ -119,6 +119,18 @@ def read_metrics(path: Path) -> Iterator[tuple[int, dict[str, float]]]:
                 yield step, {tag: float(value) for tag, value in values.items()}
 
 
+def repeatable(path: Path, until: float = math.inf) -> list[tuple[int, dict[str, float]]]:
+    """Return what a run recorded up to a step, measured costs (`time/...`) left out.
+
+    It is a function of config and seed: two runs that must be one agent so far have equal lists.
+    """
+    lines = [
+        (step, {tag: v for tag, v in values.items() if not tag.startswith("time/")})
+        for step, values in read_metrics(path)
+    ]
+    return [(step, values) for step, values in lines if values and step <= until]
+
+
 def series(path: Path, tag: str) -> tuple[list[int], list[float]]:
     """Return steps and values of one tag."""
     points = [(step, values[tag]) for step, values in read_metrics(path) if tag in values]

@@ -51,13 +51,13 @@ class Entry(Generic[T]):
 class Registry(Generic[T]):
     """Names to entries.
 
-    The first read imports every module of `package`, then every entry point of the group of the same name, so that
-    other people's packages join by `[project.entry-points."lopgym.probes"]`.
+    The first read imports every module of `package`, then every entry point of `group`, so that other people's
+    packages join by, say, `[project.entry-points."lopgym.probes"]`.
     """
 
-    def __init__(self, kind: str, package: str) -> None:
-        """Collect the `kind`s (a singular noun, for messages) found in `package`."""
-        self.kind, self.package = kind, package
+    def __init__(self, kind: str, package: str, group: str = "") -> None:
+        """Collect the `kind`s (a singular noun, for messages) found in `package` and `group` (default: its name)."""
+        self.kind, self.package, self.group = kind, package, group or package
         self._entries: dict[str, Entry[T]] = {}
         self._discovered = False
 
@@ -113,8 +113,8 @@ class Registry(Generic[T]):
             importlib.import_module(module.name)
         from importlib.metadata import entry_points  # 50 ms: paid by the first reader, not by `import lopgym`
 
-        for point in entry_points(group=self.package):
+        for point in entry_points(group=self.group):
             try:
                 point.load()
             except Exception as error:  # somebody else's package must not break ours
-                warnings.warn(f"{self.package}: {point.value} failed to load: {error!r}", RuntimeWarning, stacklevel=2)
+                warnings.warn(f"{self.group}: {point.value} failed to load: {error!r}", RuntimeWarning, stacklevel=2)
