@@ -68,6 +68,8 @@ class Plasticity(BaseCallback):
             self.task_change.prepare(model, self.steps_per_task, self.locals["total_timesteps"])
         self._anatomy = anatomy_of(model)
         self.learner = self._make_learner(self._anatomy)
+        for method in self.mitigations.values():
+            method.begin(self.learner)
         self._initial = {name: p.detach().clone() for name, p in self._anatomy.network.named_parameters()}
         self._refuse_what_cannot_be_measured()
         self._rows = torch.Generator().manual_seed(derive(self.seed, "probes"))

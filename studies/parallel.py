@@ -16,7 +16,7 @@ from lopgym.studies.progress import Progress, Watcher
 
 Work = Callable[[dict[str, Any], Watcher], Any]
 
-_PRELOAD = ["torch", "stable_baselines3"]  # imported once by the server that forks the workers: 2 s a run saved
+_PRELOAD = ["torch", "torch._dynamo", "stable_baselines3"]  # once, by the server that forks the workers: 3 s a run
 
 
 @dataclass

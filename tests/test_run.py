@@ -59,6 +59,21 @@ def test_every_tag_of_a_run_is_there(run: Run) -> None:
     assert steps[-1] == 800
 
 
+def test_tensorboard_reads_back_every_value(run: Run) -> None:
+    """Its own loader finds each recorded tag at the same steps, the layout, the config and the figure."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events: Any = EventAccumulator(str(run.path), size_guidance={"scalars": 0, "tensors": 0}).Reload()
+    for tag in {tag for _, values in read_metrics(run.folder.metrics) for tag in values}:
+        steps, values = run.series(tag)
+        points = events.Scalars(tag)
+        assert [point.step for point in points] == steps
+        assert [point.value for point in points] == pytest.approx(values, rel=1e-6)
+    assert "custom_scalars__config__" in events.Tags()["tensors"]
+    assert "config/text_summary" in events.Tags()["tensors"]
+    assert "run" in events.Tags()["images"]
+
+
 def test_a_task_is_scored_once_at_its_end(run: Run) -> None:
     """`task/auc` and `task/final` have one value a task, and `final` looks at the last quarter of its episodes."""
     assert run.series("task/auc")[0] == run.series("task/final")[0] == [400, 800]

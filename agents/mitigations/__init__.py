@@ -54,6 +54,9 @@ class Mitigation:
         """Return a maker of optimizers to use instead of `factory`."""
         return factory
 
+    def begin(self, learner: Learner) -> None:
+        """Look at the learner once before its first update, whatever `active_from` says; change nothing."""
+
     def on_gradient(self, learner: Learner) -> None:
         """Act after the backward pass, before clipping: change gradients here."""
 
