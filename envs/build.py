@@ -159,7 +159,8 @@ def make_vec(
     """`gymnasium.make_vec` for our ids that means the same world in every mode.
 
     Separate copies (`sync`, `async`) get `stride=num_envs`, so that their clocks count the steps of all, as that of the
-    native batch (None, `vector_entry_point`) does.
+    native batch (None, `vector_entry_point`) does. Copies are then equal bit for bit under SAME_STEP and DISABLED. Not
+    under NEXT_STEP: in the native batch the call that resets a copy is a step of the clock and of its luck, too.
     """
     autoreset = {"autoreset_mode": as_autoreset_mode(autoreset_mode).value}
     kwargs = _plain_kwargs(kwargs)

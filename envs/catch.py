@@ -91,7 +91,8 @@ class BatchedCatch(BatchedWorld):
         return pixels
 
     def _advance(self, actions: NDArray[Any]) -> tuple[NDArray[np.float64], Mask]:
-        self._paddle = np.clip(self._paddle + actions - 1, 0, self._columns - 1)
+        # np.clip costs twice as much on arrays this small.
+        self._paddle = np.minimum(np.maximum(self._paddle + actions - 1, 0), self._columns - 1)
         self._row = np.minimum(self._row + 1, self._rows - 1)
         landed = self._row == self._rows - 1
         return np.where(landed, np.where(self._paddle == self._ball, 1.0, -1.0), 0.0), landed

@@ -43,8 +43,8 @@ class NonStationary(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
             ValueError: nobody or two layers own a parameter, or a value is out of bounds.
         """
         check_apply(apply)
-        if stride < 1:
-            raise ValueError(f"stride={stride} must be at least 1 step")
+        if stride < 1 or stride != int(stride):
+            raise ValueError(f"stride={stride} must be a whole number of steps, 1 or more")
         RecordConstructorArgs.__init__(self, drifts=plain(drifts), stride=stride, apply=apply, world_seed=world_seed)
         gym.Wrapper.__init__(self, env)
         self.drifting = tuple(drifts)

@@ -57,11 +57,14 @@ class NonStationaryVector(gym.vector.VectorWrapper[Any, Any, Any, Any, Any]):
             max_episode_steps: truncate episodes of this length; None for no limit.
 
         Raises:
-            ValueError: `env` resets by itself, nobody or two layers own a parameter, or a value is out of bounds.
+            ValueError: `env` resets by itself, nobody or two layers own a parameter, or a value is out of bounds, the
+                time limit too.
         """
         check_apply(apply)
         if env.metadata.get("autoreset_mode") is not AutoresetMode.DISABLED:
             raise ValueError(f"{env} resets by itself; NonStationaryVector needs autoreset mode Disabled below it")
+        if max_episode_steps is not None and max_episode_steps < 1:
+            raise ValueError(f"max_episode_steps={max_episode_steps} must be at least 1, or None for no limit")
         super().__init__(env)
         self.metadata = {**env.metadata, "autoreset_mode": as_autoreset_mode(autoreset_mode)}
         mode = self.metadata["autoreset_mode"]
@@ -70,6 +73,8 @@ class NonStationaryVector(gym.vector.VectorWrapper[Any, Any, Any, Any, Any]):
         self.drifting, self.apply, self.max_episode_steps = tuple(drifts), apply, max_episode_steps
         self.clock = DriftClock(drifts, world_seed)
         self._owners = owners(env, drifts)
+        self._choices = env.action_space
+        self._stride = env.num_envs  # asked at every step, and a wrapper's `num_envs` goes through all layers
         self._everyone = _read_only(np.ones(self.num_envs, dtype=np.bool_))
         self._elapsed, self._ended = np.zeros(self.num_envs, dtype=np.int64), ~self._everyone
         self._last: NDArray[Any] | None = None  # what each copy saw last
@@ -84,8 +89,10 @@ class NonStationaryVector(gym.vector.VectorWrapper[Any, Any, Any, Any, Any]):
 
         Raises:
             gymnasium.error.ResetNeeded: nothing was reset yet or, without autoreset, a copy has ended.
+            ValueError: the actions are not in the action space.
         """
         self._check_begun()
+        self._check_actions(actions)
         if self._pending and self.apply != "reset":
             self._enforce(self._everyone)
         observation, reward, terminated, truncated, info = self.env.step(actions)
@@ -123,6 +130,17 @@ class NonStationaryVector(gym.vector.VectorWrapper[Any, Any, Any, Any, Any]):
         if self._by_hand and self._ended.any():
             raise gym.error.ResetNeeded(f"copies {self._ended.nonzero()[0].tolist()} have ended: reset them first")
 
+    def _check_actions(self, actions: Any) -> None:
+        """Refuse what NumPy would take for other actions; `contains` of the space is twice as slow."""
+        given, space = np.asarray(actions), self._choices
+        if not isinstance(space, gym.spaces.MultiDiscrete):
+            return
+        if given.shape == space.shape and given.dtype.kind in "iu":
+            places = given - space.start
+            if ((places >= 0) & (places < space.nvec)).all():
+                return
+        raise ValueError(f"actions {actions!r} are not in {space}")
+
     def _restart(
         self, mask: Mask, seen: NDArray[Any] | None, *, seed: Any = None, options: dict[str, Any] | None = None
     ) -> tuple[NDArray[Any], Info]:
@@ -139,7 +157,7 @@ class NonStationaryVector(gym.vector.VectorWrapper[Any, Any, Any, Any, Any]):
 
     def _advance(self) -> None:
         self._elapsed += 1
-        if self.clock.advance(self.num_envs):
+        if self.clock.advance(self._stride):
             self._pending = self._old[:] = True
 
     def _cut(self, truncated: Mask) -> None:
@@ -206,7 +224,7 @@ class NonStationaryVector(gym.vector.VectorWrapper[Any, Any, Any, Any, Any]):
         on = self._everyone if mask is None else _read_only(mask.copy())
         info["task"], info["_task"] = self._task, on
         info["drift"] = self._drift | {f"_{name}": on for name in self._drift}
-        info["clock"], info["_clock"] = np.full(self.num_envs, self.clock.t), on
+        info["clock"], info["_clock"] = np.full(self._stride, self.clock.t), on
         info["_drift"] = on
 
 

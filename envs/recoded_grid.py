@@ -118,7 +118,8 @@ class BatchedRecodedGrid(BatchedWorld):
         return codes
 
     def _advance(self, actions: NDArray[Any]) -> tuple[NDArray[np.float64], Mask]:
-        self._place = np.clip(self._place + _MOVES[actions], 0, self._size - 1)
+        # np.clip costs twice as much on arrays this small.
+        self._place = np.minimum(np.maximum(self._place + _MOVES[actions], 0), self._size - 1)
         self._time += 1
         there = (self._place == self._goal).all(axis=1)
         return there.astype(np.float64), there | (self._time >= self._horizon)

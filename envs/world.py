@@ -62,10 +62,10 @@ class BatchedWorld(Parametric, gym.vector.VectorEnv[NDArray[Any], NDArray[Any], 
     ) -> tuple[NDArray[Any], dict[str, Any]]:
         """Begin episodes, of all copies or of `options["reset_mask"]`, bool (N,); the observation is of all."""
         mask = reset_mask(options, self.num_envs)
-        seeds = copy_seeds(seed, self.num_envs)
         if not self._seeds:
-            seeds = [_entropy() if one is None else one for one in seeds]
-        self._seed(mask, seeds)
+            self._seed(mask, [_entropy() if one is None else one for one in copy_seeds(seed, self.num_envs)])
+        elif seed is not None:
+            self._seed(mask, copy_seeds(seed, self.num_envs))
         self._begin(mask)
         self.count[mask] += 1
         return self._observe(), {}
@@ -88,8 +88,6 @@ class BatchedWorld(Parametric, gym.vector.VectorEnv[NDArray[Any], NDArray[Any], 
 
     def _seed(self, mask: Mask, seeds: list[int | None]) -> None:
         """Start the masked copies that were given a seed anew."""
-        if all(seed is None for seed in seeds):
-            return
         old = self._seeds or seeds
         started = mask & np.array([seed is not None for seed in seeds])
         self._seeds = [int((new if on else last) or 0) for on, new, last in zip(started, seeds, old, strict=True)]

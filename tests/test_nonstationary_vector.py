@@ -9,7 +9,10 @@ import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium.vector import AutoresetMode
+from stable_baselines3.common.monitor import Monitor
+from stable_baselines3.common.vec_env import VecTransposeImage
 
+from lopgym.agents.vec_env import GymVecEnv, deal
 from lopgym.envs import environments
 from lopgym.envs.build import batched, make_vec
 from lopgym.envs.nonstationary_vector import NonStationaryVector
@@ -193,6 +196,13 @@ def test_misuse_gets_one_clear_line() -> None:
     with pytest.raises(gym.error.ResetNeeded, match=r"copies \[0, 1\] have ended"):
         batch.step(np.zeros(2, dtype=int))
     assert batch.clock.t == before
+    batch.reset()
+    for actions in (np.array([0, 4]), np.array([-1, 0]), np.array([0]), np.zeros((2, 2), dtype=int), np.zeros(2)):
+        with pytest.raises(ValueError, match=r"(?s)actions .* are not in MultiDiscrete\(\[4 4\]\)"):
+            batch.step(actions)
+    assert batch.clock.t == before
+    with pytest.raises(ValueError, match="max_episode_steps=0 must be at least 1"):
+        batched(2, world="catch", max_episode_steps=0)
     half = {"reset_mask": np.array([True, False])}
     for moved in ({"seed": 1, "options": half}, {"options": {**half, "clock": 3}}):
         with pytest.raises(ValueError, match="all copies share one clock"):
@@ -252,3 +262,23 @@ def test_what_callers_do_to_arrays_changes_nothing() -> None:
     kept = seen[1].copy()
     seen[:] = 9.0
     assert batch.reset(options={"reset_mask": np.array([True, False])})[0][1].tobytes() == kept.tobytes()
+
+
+def test_infos_are_dealt_out_to_the_copies() -> None:
+    """Written out by hand: masks, nested infos, numbers as Python's, arrays and objects as they are."""
+    on = np.array([True, False, True])
+    inner = {"a": np.array([1.5, 0.0, 2.5]), "_a": on, "b": np.array([True, False, True])}
+    info = {"row": np.eye(3), "_row": ~on, "own": inner, "_own": on, "any": np.array(["x", None, "z"], dtype=object)}
+    first, second, third = deal(info, 3)
+    assert first == {"own": {"a": 1.5, "b": True}, "any": "x"}
+    assert third == {"own": {"a": 2.5, "b": True}, "any": "z"}
+    assert second.pop("row").tolist() == [0.0, 1.0, 0.0]
+    assert second == {"any": None}
+    assert (type(first["own"]["a"]), type(first["own"]["b"])) == (float, bool)
+
+
+def test_episodes_are_known_to_be_monitored() -> None:
+    """So that `evaluate_policy` takes the returns of the infos, which a `VecNormalize` outside does not scale."""
+    door = GymVecEnv(batched(3, world="catch", autoreset_mode="SameStep"))
+    assert door.env_is_wrapped(Monitor) == [True] * 3
+    assert door.env_is_wrapped(VecTransposeImage, indices=[0]) == [False]

@@ -84,6 +84,15 @@ def test_numbers_are_constants() -> None:
     """Where a schedule is wanted, a number will do."""
     assert from_plain(3) == Constant(value=3)
     assert to_plain(2.5) == {"kind": "constant", "value": 2.5}
+    assert json.dumps(to_plain(np.float32(0.5))) == '{"kind": "constant", "value": 0.5}'
+
+
+def test_fields_become_what_they_were_declared() -> None:
+    """5e4 steps are 50000 steps; numbers and arrays of NumPy can be written as JSON."""
+    made = Cycle(values=np.array([9.5, 20.0]), period=5e4)  # type: ignore[arg-type]
+    assert made == Cycle(values=(9.5, 20.0), period=50_000)
+    assert json.dumps(to_plain(made)) == '{"kind": "cycle", "period": 50000, "values": [9.5, 20.0]}'
+    assert Resample(low=0.0, high=1.0, period=np.int64(3)) == Resample(low=0.0, high=1.0, period=3)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -93,14 +102,23 @@ def test_numbers_are_constants() -> None:
         ({"values": [1], "period": 2}, "no schedule of kind None"),
         ({"kind": "cycle", "values": [1], "perod": 2}, "has no option 'perod'; did you mean 'period'"),
         ({"kind": "cycle", "values": [1]}, "needs the option 'period'"),
-        ({"kind": "count", "period": 0}, "period=0 must be at least 1"),
+        ({"kind": "count", "period": 0}, "period=0 must be > 0"),
+        ({"kind": "cycle", "values": [1, 2], "period": 2.5}, "period=2.5 must be a whole number"),
+        ({"kind": "cycle", "values": [], "period": 2}, "values=.* must have at least 1 value"),
+        ({"kind": "cycle", "values": 9.8, "period": 2}, "values=9.8 must be a list of numbers"),
+        ({"kind": "cycle", "values": ["a"], "period": 2}, "values='a' must be a number"),
+        ({"kind": "sine", "mean": 0, "amplitude": 1, "period": 0}, "period=0 must be > 0"),
+        ({"kind": "sine", "mean": 0, "amplitude": -1, "period": 3}, "amplitude=-1 must be >= 0"),
+        ({"kind": "linear", "start": 0, "end": True, "steps": 3}, "end=True must be a number"),
+        ("9.8", "'9.8' is no schedule: give a number, a Schedule, or a mapping"),
+        (None, "None is no schedule"),
         ({"kind": "steps", "values": [1, 2], "at": []}, "2 values need 1 steps"),
         ({"kind": "steps", "values": [1, 2, 3], "at": [5, 5]}, "must be positive and rising"),
         ({"kind": "resample", "low": 2, "high": 1, "period": 3}, "low=2 is above high=1"),
         ({"kind": "random_walk", "start": 5, "sd": 1, "low": 0, "high": 1, "period": 1}, "low <= start <= high"),
     ],
 )
-def test_wrong_data_gets_one_clear_line(data: dict[str, Any], complaint: str) -> None:
+def test_wrong_data_gets_one_clear_line(data: Any, complaint: str) -> None:
     """What came, what is allowed, what was probably meant."""
     with pytest.raises(ValueError, match=complaint) as error:
         from_plain(data)

@@ -14,6 +14,7 @@ from annotated_types import MinLen
 from numpy.typing import NDArray
 
 from lopgym.bounds import NonNegativeFloat, PositiveFloat, PositiveInt
+from lopgym.declared import Declared
 from lopgym.registry import Registry, nearest
 
 
@@ -38,13 +39,13 @@ class Schedule(Protocol):
 schedules: Registry[Schedule] = Registry("schedule", __name__)
 
 
-class _Still:
+class _Still(Declared):
     """A schedule that keeps its value between changes."""
 
     smooth = False
 
 
-class _Smooth:
+class _Smooth(Declared):
     """A schedule without jumps: it moves all the time."""
 
     smooth = True
@@ -59,11 +60,6 @@ class _Blocks(_Still):
     """Pieces of equal length."""
 
     period: PositiveInt
-
-    def __post_init__(self) -> None:
-        """Refuse an empty piece."""
-        if self.period < 1:
-            raise ValueError(f"period={self.period} must be at least 1 step")
 
     def next_change(self, t: int) -> int | None:
         """Return the next multiple of `period`."""
@@ -130,6 +126,7 @@ class Steps(_Still):
 
     def __post_init__(self) -> None:
         """Refuse values and steps that do not fit together."""
+        super().__post_init__()
         if len(self.values) != len(self.at) + 1:
             raise ValueError(f"steps: {len(self.values)} values need {len(self.values) - 1} steps `at`, not {self.at}")
         if any(b <= a for a, b in zip((0, *self.at), self.at, strict=False)):
@@ -258,17 +255,19 @@ def from_plain(data: Schedule | float | Mapping[str, Any]) -> Schedule:
     """Make a schedule of plain data: a number, or `{"kind": "cycle", "values": [9.8, 20.0], "period": 50_000}`.
 
     Raises:
-        ValueError: no such kind, an option missing, unknown or out of range.
+        ValueError: it is none, no such kind, or an option missing, unknown, of the wrong type or out of range.
     """
-    if isinstance(data, int | float):
+    if isinstance(data, int | float | np.number):
         return Constant(value=data)
     if not isinstance(data, Mapping):
+        if not hasattr(data, "next_change"):
+            raise ValueError(f"{data!r} is no schedule: give a number, a Schedule, or a mapping with its `kind`")
         return data
-    options = {k: tuple(v) if isinstance(v, list) else v for k, v in data.items() if k != "kind"}
-    kinds = {entry.name: entry for entry in schedules}
-    if data.get("kind") not in kinds:
-        raise ValueError(f"no schedule of kind {data.get('kind')!r}; {nearest(str(data.get('kind')), kinds)}")
-    entry = kinds[data["kind"]]
+    options = {name: value for name, value in data.items() if name != "kind"}
+    kind, kinds = str(data.get("kind")), {entry.name: entry for entry in schedules}
+    if kind not in kinds:
+        raise ValueError(f"no schedule of kind {data.get('kind')!r}; {nearest(kind, kinds)}")
+    entry = kinds[kind]
     for option in options.keys() - entry.options.keys():
         raise ValueError(f"schedule {entry.name!r} has no option {option!r}; {nearest(option, entry.options)}")
     for option, declared in entry.options.items():

@@ -49,14 +49,12 @@ class CounterStream:
     def __init__(self, seeds: NDArray[np.int64] | list[int], channel: str) -> None:
         """Open the stream `channel` of each copy; `seeds` has shape (N,)."""
         salt = np.uint64(derive(0, "channel", channel))
-        with np.errstate(over="ignore"):
-            self._keys = mix(mix(np.asarray(seeds, dtype=np.uint64) + _GAMMA) ^ salt)
+        self._keys = mix(mix(np.asarray(seeds, dtype=np.uint64) + _GAMMA) ^ salt)
 
     def words(self, counters: NDArray[np.int64], draw: int = 0) -> Counters:
         """Return 64 random bits a copy; `counters` (N,) says when, `draw` which of several numbers at that time."""
-        with np.errstate(over="ignore"):
-            at = mix(self._keys + np.asarray(counters).astype(np.uint64) * _GAMMA)
-            return mix(at + np.uint64(draw + 1) * _GAMMA)
+        at = mix(self._keys + np.asarray(counters).astype(np.uint64) * _GAMMA)
+        return mix(at + np.uint64((draw + 1) * int(_GAMMA) % 2**64))  # by Python: a NumPy scalar warns when it wraps
 
     def uniform(self, counters: NDArray[np.int64], draw: int = 0) -> NDArray[np.float64]:
         """Return a number in [0, 1) a copy, with 53 random bits."""
