@@ -34,7 +34,7 @@ def assemble(loader: Any, request: Request, allow_import: Collection[str] | None
     """
     choices, lines = _known(loader, request.choices)
     if not any(choice.group == "study" for choice in choices):
-        raise ConfigError(lines or [f"study: say which, study=NAME; known: {_listed(loader, 'study')}"])
+        raise ConfigError(lines or _no_study(loader, request.values))
     places = Places(loader, Request(tuple(choices), request.values))
     base = _composed(choices)
     config = _with_values(base, request.values)
@@ -68,6 +68,15 @@ def _exists(loader: Any, group: str, name: str) -> bool:
 
 def _listed(loader: Any, group: str) -> str:
     return ", ".join(loader.get_group_options(group))
+
+
+def _no_study(loader: Any, values: Sequence[Value]) -> Iterator[str]:
+    """Say that a study is needed, and first which words may have been meant for something else."""
+    known = {*Config.model_fields}
+    for value in values:
+        if (top := value.key.partition(".")[0]) not in known:
+            yield f"{value.said}: unknown option; {nearest(top, known)}"
+    yield f"study: say which, study=NAME; known: {_listed(loader, 'study')}"
 
 
 def _study(choices: Sequence[Choice]) -> str:

@@ -168,6 +168,8 @@ def serve(runs: Path, port: int | None = None) -> None:
         ValueError: the port is taken.
     """
     url = launch(runs, port)
+    if next(runs.rglob("events.out.tfevents.*"), None) is None:
+        print(f"{runs} holds no runs yet: they appear as they are trained")
     print(f"TensorBoard shows {runs} at {url}#custom_scalars  (Ctrl-C stops it)", flush=True)
     try:
         threading.Event().wait()

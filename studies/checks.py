@@ -24,7 +24,7 @@ def check(config: Config, allow_import: Collection[str] | None = ()) -> list[Fau
         config: a validated config.
         allow_import: packages that `env.id` may import; None allows all.
     """
-    faults = [*_rollout(config), *_stem(config), *_import(config, allow_import)]
+    faults = [*_rollout(config), *_stem(config), *_device(config), *_import(config, allow_import)]
     return faults if any(path == ("env", "id") for path, _ in faults) else [*faults, *_world(config)]
 
 
@@ -51,6 +51,16 @@ def _stem(config: Config) -> Iterator[Fault]:
     known, chosen = [entry.name for entry in stems], getattr(config.agent, "stem", None)
     if chosen is not None and chosen not in known:
         yield ("agent", "stem"), f"no stem named {chosen!r}; {nearest(chosen, known)}"
+
+
+def _device(config: Config) -> Iterator[Fault]:
+    """Stable-Baselines3 would train on the CPU instead, without a word."""
+    import torch
+
+    there = {"mps": int(torch.backends.mps.is_available()), "cuda": torch.cuda.device_count()}
+    kind, _, index = config.device.partition(":")
+    if kind in there and int(index or 0) >= there[kind]:
+        yield ("device",), f"no {config.device} on this machine; `lopgym doctor` says what there is"
 
 
 def _import(config: Config, allowed: Collection[str] | None) -> Iterator[Fault]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import shutil
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
@@ -16,12 +17,13 @@ import typer
 
 app = typer.Typer(
     no_args_is_help=True,
+    rich_markup_mode=None,  # plain help: 0.1 s faster
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Loss of plasticity in reinforcement learning: lose it, see it, regain it.",
 )
 
-BUG, USAGE, CHECKPOINT, FILE_SYSTEM, INTERRUPTED = 1, 2, 3, 4, 130
+USAGE, FILE_SYSTEM, INTERRUPTED, TERMINATED = 2, 4, 130, 143
 LISTS = ("envs", "schedules", "probes", "mitigations", "studies", "agents")
 
 
@@ -33,15 +35,29 @@ def _complete(ctx: typer.Context, incomplete: str) -> list[str]:
 
 Overrides = Annotated[
     list[str] | None,
-    typer.Argument(autocompletion=_complete, help="study=NAME mitigation=NAME agent.learning_rate=1e-3 seed=3 ..."),
+    typer.Argument(
+        metavar="KEY=VALUE",
+        autocompletion=_complete,
+        help="study=NAME mitigation=NAME agent.learning_rate=1e-3 seed=3 ...",
+    ),
 ]
 ConfigDirs = Annotated[
     list[Path] | None,
-    typer.Option("--config-dir", exists=True, file_okay=False, help="Folder with studies and presets of your own."),
+    typer.Option(
+        "--config-dir",
+        metavar="FOLDER",
+        exists=True,
+        file_okay=False,
+        help="Folder with studies and presets of your own.",
+    ),
 ]
 AllowImport = Annotated[
     list[str] | None,
-    typer.Option("--allow-import", help="Package that env.id=PACKAGE:Id-v0 may import; it is sought here, too."),
+    typer.Option(
+        "--allow-import",
+        metavar="PACKAGE",
+        help="Package that env.id=PACKAGE:Id-v0 may import; it is sought here, too.",
+    ),
 ]
 Runs = Annotated[Path, typer.Argument(help="Folder with runs.")]
 
@@ -53,7 +69,10 @@ def train(
     allow_import: AllowImport = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
 ) -> None:
-    """Train one agent: lopgym train study=catch_dqn mitigation=redo seed=3."""
+    """Train one agent.
+
+    Example: lopgym train study=catch_dqn mitigation=redo seed=3
+    """
     if allow_import:
         sys.path.append(os.getcwd())  # where a package of one's own usually is; last, so that it hides nothing
     with _errors():
@@ -74,17 +93,22 @@ def train(
 @app.command()
 def demo(
     seed: Annotated[int, typer.Option(min=0, help="Of everything random.")] = 0,
-    out: Annotated[Path, typer.Option(help="Folder for the runs, the figure and demo.json.")] = Path("demo"),
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the runs, the figure and demo.json; else demo, demo-2, ...")
+    ] = None,
     workers: Annotated[
         int | None, typer.Option(min=1, help="Processes at once; one for each variant if left out.")
     ] = None,
 ) -> None:
-    """Lose and regain plasticity, side by side: catch_dqn untreated, treated from task 14 on, and always fresh."""
-    from lopgym.studies.demo import demo as play
-    from lopgym.studies.parallel import RunsFailed
+    """Lose plasticity and regain it.
 
-    with _errors({RunsFailed: BUG}):
-        _check_writable(out)
+    Three agents side by side on catch_dqn: untreated, treated from task 14 on, and fresh in every task.
+    """
+    with _errors():
+        _check_writable(out or Path())
+        typer.echo("Three agents learn a game that keeps changing: two or three minutes on two cores.", err=True)
+        from lopgym.studies.demo import demo as play
+
         play(seed, out, workers)
 
 
@@ -93,12 +117,20 @@ def list_(
     what: Annotated[str, typer.Argument(metavar="|".join(LISTS), autocompletion=lambda: list(LISTS))],
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
-    """List what there is: lopgym list mitigations."""
-    from lopgym.studies.listing import rows, text
+    """List what there is.
 
+    Example: lopgym list mitigations
+    """
     with _errors({ValueError: USAGE}):
+        from lopgym.studies.listing import rows, text
+
         found = rows(what)
-    typer.echo(json.dumps(found, indent=2) if as_json else text(found))
+    typer.echo(json.dumps(found, indent=2) if as_json else text(found, _width()))
+
+
+def _width() -> int | None:
+    """Return the columns of the terminal; files and pipes have as many as they need."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
 @app.command()
@@ -117,10 +149,13 @@ def tensorboard(
 def record(
     run: Annotated[Path, typer.Argument(help="Folder of one run.")],
     task: Annotated[int, typer.Option(min=0, help="Number of the task, from 0.")],
-    out: Annotated[Path | None, typer.Option(help="MP4 file; task-K.mp4 in the run's folder if left out.")] = None,
+    out: Annotated[Path | None, typer.Option(help="MP4 or GIF file; RUN/task-K.mp4 if left out.")] = None,
 ) -> None:
-    """Film the agent as it was at the end of a task: lopgym record RUN --task 3."""
-    with _errors({FileNotFoundError: CHECKPOINT}):
+    """Film the agent of a run.
+
+    As it was at the end of a task: lopgym record RUN --task 3
+    """
+    with _errors({ValueError: USAGE}):
         from lopgym.studies.video import record as film
 
         typer.echo(film(run, task, out))
@@ -128,11 +163,15 @@ def record(
 
 @app.command()
 def doctor(runs: Runs = Path("runs")) -> None:
-    """Say what this machine has: versions, devices, threads, extras, disk."""
-    from lopgym.studies.doctor import examine
+    """Say what this machine has.
 
-    for what, finding in examine(runs):
-        typer.echo(f"{what:18} {finding}")
+    Versions, devices, threads, extras, disk.
+    """
+    with _errors():
+        from lopgym.studies.doctor import examine
+
+        for what, finding in examine(runs):
+            typer.echo(f"{what:18} {finding}")
 
 
 _CODES: dict[type[Exception], int] = {
@@ -140,19 +179,25 @@ _CODES: dict[type[Exception], int] = {
     PermissionError: USAGE,
     NotADirectoryError: USAGE,
     OSError: FILE_SYSTEM,
+    MemoryError: USAGE,  # a buffer or a network was asked for that does not fit
 }
 
 
 @contextmanager
 def _errors(special: Mapping[type[Exception], int] = MappingProxyType({})) -> Iterator[None]:
     """Tell errors that are no bugs in one line each, and exit with their code; `special` codes go first."""
+    from lopgym.studies.termination import Terminated, terminable
+
     try:
-        yield
+        with terminable():
+            yield
     except KeyboardInterrupt:
         _tell(["interrupted"], INTERRUPTED)
+    except Terminated:
+        _tell(["terminated"], TERMINATED)
     except Exception as error:
         codes = (code for kind, code in {**special, **_CODES}.items() if isinstance(error, kind))
-        code = next(codes, getattr(error, "exit_code", None))
+        code = getattr(error, "exit_code", next(codes, None))
         if code is None:
             raise  # a bug: with its traceback
         _tell(getattr(error, "lines", [str(error)]), code)

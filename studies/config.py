@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from annotated_types import Ge, Gt
+from annotated_types import Ge, Gt, Lt
 from pydantic import Field, StringConstraints, create_model
 
 from lopgym.registry import Registry
@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 else:
     Drifts = configurable(Mapping[str, Schedule])
 
-Count = Annotated[Int, Gt(0)]
-CountOrNone = Annotated[Int, Ge(0)]
+LIMIT = 2**32  # numpy's legacy generators, which Stable-Baselines3 seeds, take no more; and steps stay countable
+Count = Annotated[Int, Gt(0), Lt(LIMIT)]
+CountOrNone = Annotated[Int, Ge(0), Lt(LIMIT)]
 FolderName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._,=+@~-]{0,99}$")]
 RUN_TIME = ("world_seed", "num_envs", "render_mode")  # of a world's constructor: not options of the world
 Device = Annotated[str, StringConstraints(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")]

@@ -7,7 +7,7 @@ import shlex
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import chain, count, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -45,12 +45,12 @@ class Outcome:
     before: list[tuple[int, dict[str, float]]]
 
 
-def demo(seed: int = 0, out: Path = Path("demo"), workers: int | None = None) -> Path:
+def demo(seed: int = 0, out: Path | None = None, workers: int | None = None) -> Path:
     """Train the three variants side by side, then show a table, a verdict, a picture and how to see more.
 
     Args:
         seed: of the world and of the agents; the three variants share both.
-        out: folder to make: `demo.json`, `demo.png` and `runs/`.
+        out: folder to make, for `demo.json`, `demo.png` and `runs/`; if None, the first free of `demo`, `demo-2`, ...
         workers: processes at once; one for each variant if None, even where cores are fewer: they are shared evenly.
 
     Returns:
@@ -61,10 +61,10 @@ def demo(seed: int = 0, out: Path = Path("demo"), workers: int | None = None) ->
         OSError: `out` cannot be written.
         RunsFailed: a run failed; the others are complete.
     """
-    runs = _new_folder(out) / "runs"
-    configs = plans(seed, runs)
+    out = _new_folder(out)
+    configs = plans(seed, out / "runs")
     began = time.monotonic()
-    with display() as watch:
+    with display(labels=configs) as watch:
         done = run_all(configs, len(configs) if workers is None else workers, watch)
     seconds = time.monotonic() - began
     until = START * configs["none"]["steps_per_task"]
@@ -160,7 +160,10 @@ def _table(report: Mapping[str, Any]) -> Table:
     return table
 
 
-def _new_folder(out: Path) -> Path:
+def _new_folder(out: Path | None) -> Path:
+    if out is None:
+        numbered = (Path(f"demo-{n}") for n in count(2))
+        out = next(folder for folder in chain([Path("demo")], numbered) if not folder.exists())
     if (out / "demo.json").exists() or (out / "runs").exists():
         raise FileExistsError(f"{out} holds a demo already; choose another folder with --out, or remove this one")
     out.mkdir(parents=True, exist_ok=True)

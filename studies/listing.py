@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,15 +25,30 @@ def rows(kind: str) -> list[Row]:
     return LISTS[kind]()
 
 
-def text(table: Sequence[Row]) -> str:
-    """Lay rows out in columns; a list inside a row follows it, one indented line an element."""
+def text(table: Sequence[Row], width: int | None = None) -> str:
+    """Lay rows out in columns; a list inside a row follows it, one indented line an element.
+
+    Args:
+        table: the rows.
+        width: of the screen; what does not fit there stands below its name instead. None: all fits.
+    """
     flat = [{key: str(value) for key, value in row.items() if not isinstance(value, list)} for row in table]
     widths = {key: max(len(row[key]) for row in flat) for key in (flat[0] if flat else ())}
+    heads = [["  ".join(cell.ljust(widths[key]) for key, cell in cells.items()).rstrip()] for cells in flat]
+    if width is not None and any(len(line) > width for [line] in heads):
+        heads = [_stacked(cells, width) for cells in flat]
     lines = []
-    for row, cells in zip(table, flat, strict=True):
-        lines.append("  ".join(cell.ljust(widths[key]) for key, cell in cells.items()).rstrip())
+    for row, head in zip(table, heads, strict=True):
+        lines += head
         lines += [f"    {_sentence(part)}" for value in row.values() if isinstance(value, list) for part in value]
     return "\n".join(lines)
+
+
+def _stacked(cells: Mapping[str, str], width: int) -> list[str]:
+    """Write the first cell, and the others below it, wrapped."""
+    name, *others = cells.values()
+    wrapped = (line for cell in others for line in textwrap.wrap(cell, max(width - 4, 16)))
+    return [name, *(f"    {line}" for line in wrapped)]
 
 
 def _sentence(parameter: Mapping[str, Any]) -> str:

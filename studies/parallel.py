@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
 import traceback
 from collections.abc import Callable, Iterable, Mapping
@@ -13,6 +14,7 @@ from multiprocessing.process import BaseProcess
 from typing import Any
 
 from lopgym.studies.progress import Progress, Watcher
+from lopgym.studies.termination import Terminated, terminable
 
 Work = Callable[[dict[str, Any], Watcher], Any]
 
@@ -28,6 +30,8 @@ class RunsFailed(Exception):  # noqa: N818  an error in its name would say no mo
         tracebacks: label -> traceback, for those that raised.
         done: label -> result, for those that did not fail.
     """
+
+    exit_code = 1
 
     reasons: dict[str, str]
     tracebacks: dict[str, str] = field(default_factory=dict)
@@ -165,9 +169,12 @@ def _worker(pipe: Connection, work: Work, config: dict[str, Any]) -> None:
     """Live in the child. Ctrl-C is the parent's to handle; if the parent is gone, the next report ends the child."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        message: _Done | _Raised = _Done(work(config, pipe.send))
+        with terminable():  # the run says in its folder that it was cut short
+            message: _Done | _Raised = _Done(work(config, pipe.send))
     except BrokenPipeError:
         return
+    except Terminated:
+        os.kill(os.getpid(), signal.SIGTERM)  # and the process ends as one that was killed
     except Exception as error:  # whatever it is, the parent names the run and the reason
         message = _Raised(_one_line(error), traceback.format_exc())
     pipe.send(message)

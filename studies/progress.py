@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.progress import BarColumn, ProgressColumn, Task, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
+from rich.table import Column
 from rich.text import Text
 
 
@@ -44,11 +45,12 @@ Watcher = Callable[[Progress], None]
 
 
 @contextmanager
-def display(console: Console | None = None, *, every: float = 15.0) -> Iterator[Watcher]:
+def display(console: Console | None = None, *, labels: Iterable[str] = (), every: float = 15.0) -> Iterator[Watcher]:
     """Show progress while the block runs: a live bar a run on a terminal, else a plain line a run now and then.
 
     Args:
         console: where to; standard error by default, so that standard output stays clean for results.
+        labels: of runs that will report, in the order to show them; others follow as they come.
         every: seconds between two plain lines of one run.
     """
     console = console or Console(stderr=True)
@@ -56,16 +58,37 @@ def display(console: Console | None = None, *, every: float = 15.0) -> Iterator[
         yield _Lines(console, every)
         return
     with _bars(console) as bars:
-        yield _Rows(bars)
+        rows = _Rows(bars)
+        for label in labels:
+            rows.add(label)
+        yield rows
+
+
+@dataclass(frozen=True)
+class _Narrowed:
+    """Leaves the end of the lines free: the `^C` that a terminal writes there would else begin a new one."""
+
+    inner: RenderableType
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        yield from console.render(self.inner, options.update_width(options.max_width - 3))
+
+
+class _Bars(Bars):
+    """Bars that a `^C` does not tear."""
+
+    def get_renderable(self) -> RenderableType:
+        """Draw all bars."""
+        return _Narrowed(super().get_renderable())
 
 
 def _bars(console: Console) -> Bars:
-    return Bars(
-        TextColumn("[bold]{task.description}"),
+    return _Bars(
+        TextColumn("[bold]{task.description}", table_column=Column(max_width=22, no_wrap=True)),  # the rest fits 80
         BarColumn(bar_width=None),
         TextColumn("task {task.fields[place]}"),
         TextColumn("return {task.fields[ret]:>5}"),
-        _Speed(),
+        _Speed(table_column=Column(no_wrap=True)),
         TextColumn("left"),
         TimeRemainingColumn(compact=True),
         console=console,
@@ -92,8 +115,12 @@ class _Rows:
     def __call__(self, now: Progress) -> None:
         place = f"{min(now.task + 1, now.tasks):>{len(str(now.tasks))}}/{now.tasks}"
         if now.label not in self.ids:
-            self.ids[now.label] = self.bars.add_task(now.label, total=now.total, place=place, ret="-")
-        self.bars.update(self.ids[now.label], completed=now.step, place=place, ret=now.return_text)
+            self.add(now.label)
+        self.bars.update(self.ids[now.label], total=now.total, completed=now.step, place=place, ret=now.return_text)
+
+    def add(self, label: str) -> None:
+        """Begin a row, which moves to and fro until its run reports."""
+        self.ids[label] = self.bars.add_task(label, total=None, place="-", ret="-")
 
 
 @dataclass

@@ -59,7 +59,7 @@ def from_words(loader: Any, words: Sequence[str]) -> Request:
     asked: list[Choice | Value] = []
     for word in words:
         try:
-            asked.append(_asked(OverridesParser.create(config_loader=loader).parse_override(word), word))
+            asked.append(_asked(OverridesParser.create(config_loader=loader).parse_override(_quoted(word)), word))
         except HydraException as error:
             faults.append(f"{word}: not of the form key=value ({_first_line(error)})")
         except ConfigError as error:
@@ -67,6 +67,13 @@ def from_words(loader: Any, words: Sequence[str]) -> Request:
     if faults:
         raise ConfigError(faults)
     return _request(asked)
+
+
+def _quoted(word: str) -> str:
+    """Quote a plain value with letters outside ASCII, such as a folder's name, which Hydra's grammar takes only so."""
+    key, equals, value = word.partition("=")
+    plain = equals and not value.isascii() and not set(value) & set("\"'\\[]{}(),")
+    return f'{key}="{value}"' if plain else word
 
 
 def from_keywords(study: str, keywords: Mapping[str, Any]) -> Request:

@@ -27,6 +27,7 @@ from lopgym.studies.evaluation import Evaluation
 from lopgym.studies.progress import Progress
 from lopgym.studies.provenance import provenance
 from lopgym.studies.reporting import KeepWeights, TaskReport, logger_into
+from lopgym.studies.termination import Terminated
 from lopgym.studies.worlds import training_world
 
 OnProgress = Callable[[Progress], None]
@@ -92,6 +93,9 @@ def execute(config: Config, *, sinks: Sequence[Sink] = (), on_progress: OnProgre
         model.learn(config.tasks * config.steps_per_task, callback=callbacks, log_interval=None)
         status = "finished"
         board.finish(_summary(Run(folder.path)))
+    except (KeyboardInterrupt, Terminated):
+        status = "interrupted"
+        raise
     finally:
         recorder.close()
         world.close()

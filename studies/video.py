@@ -16,6 +16,13 @@ from lopgym.studies.run import Run, build_mitigations, build_model
 from lopgym.studies.worlds import single_world, still_world, training_world
 
 LONGEST = 600  # frames of one episode
+FORMATS = (".mp4", ".gif")
+
+
+class NoAgentError(FileNotFoundError):
+    """There is no run, or it has kept no weights of that task."""
+
+    exit_code = 3
 
 
 def record(path: Path, task: int, out: Path | None = None, episodes: int = 20) -> Path:
@@ -24,33 +31,48 @@ def record(path: Path, task: int, out: Path | None = None, episodes: int = 20) -
     Args:
         path: run folder.
         task: number of the task.
-        out: MP4 file to write; by default `task-<k>.mp4` in the run folder.
+        out: MP4 or GIF file to write; by default `task-<k>.mp4` in the run folder.
         episodes: how many.
 
     Returns:
         The file.
 
     Raises:
-        FileNotFoundError: no run there, or no weights of that task.
+        NoAgentError: no run there, or no weights of that task.
+        ValueError: `out` is of another format.
+        FileNotFoundError: the folder of `out` does not exist.
     """
+    out = out or path / f"task-{task}.mp4"
+    _check(path, task, out)
     torch.set_num_threads(1)
     run = Run(path)
-    weights = run.folder.checkpoints / f"task-{task}.npz"
-    if not run.folder.config.exists():
-        raise FileNotFoundError(f"{path} is not a run folder: it has no config.yaml")
-    if not weights.exists():
-        raise FileNotFoundError(f"{weights} does not exist; the run has tasks 0 to {run.config['tasks'] - 1}")
     config = from_plain(run.config)
     world = training_world(config)
     model = build_model(config, world, build_mitigations(config))
-    load_weights(model, weights)
+    load_weights(model, _weights(run, task))
     stage = single_world(config, still_world(config, task * config.steps_per_task), render_mode="rgb_array")
     frames = _play(model, stage, episodes, derive(config.seed, "video", task))
-    out = out or path / f"task-{task}.mp4"
     imageio.imwrite(out, np.stack(frames), fps=stage.metadata["render_fps"])
     world.close()
     stage.close()
     return out
+
+
+def _weights(run: Run, task: int) -> Path:
+    return run.folder.checkpoints / f"task-{task}.npz"
+
+
+def _check(path: Path, task: int, out: Path) -> None:
+    """Refuse what cannot be filmed or written before any work is done."""
+    run = Run(path)
+    if not run.folder.config.exists():
+        raise NoAgentError(f"{path} is not a run folder: it has no config.yaml")
+    if not (weights := _weights(run, task)).exists():
+        raise NoAgentError(f"{weights} does not exist; the run has tasks 0 to {run.config['tasks'] - 1}")
+    if out.suffix.lower() not in FORMATS:
+        raise ValueError(f"{out}: a film is written as {' or '.join(FORMATS)}")
+    if not out.parent.is_dir():
+        raise FileNotFoundError(f"{out}: there is no folder {out.parent}")
 
 
 def _play(model: Any, stage: Any, episodes: int, seed: int) -> list[np.ndarray[Any, Any]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -16,7 +17,7 @@ from lopgym.studies import cli
 from lopgym.studies.completion import choices, complete
 from lopgym.studies.config import entries
 from lopgym.studies.doctor import trouble_writing
-from lopgym.studies.listing import LISTS, rows
+from lopgym.studies.listing import LISTS, rows, text
 
 LOPGYM = Path(sys.executable).with_name("lopgym")
 SMALL = ["study=catch_dqn", "tasks=2", "steps_per_task=160", "agent.learning_starts=20", "evaluation.episodes=2"]
@@ -46,6 +47,8 @@ def _refused(*words: str, code: int = 2) -> str:
         ("agent.gamma=2", "less than or equal to 1"),
         ("env.n_envs=3", "nearest: 798 or 801"),
         ("seed=1,2", "`lopgym train` makes one"),
+        ("seed=4294967296", "less than 4294967296"),
+        ("device=cuda:99", "no cuda:99 on this machine"),
     ],
 )
 def test_a_bad_config_is_one_line_and_exit_code_2(word: str, said: str) -> None:
@@ -58,6 +61,48 @@ def test_several_faults_are_several_lines() -> None:
     """All at once, one line each."""
     result = _run("train", "study=catch_dqn", "seed=x", "taskz=1")
     assert (result.exit_code, len(result.stderr.splitlines())) == (2, 2)
+
+
+def test_a_misspelt_study_is_told() -> None:
+    """Without a study nothing can be judged but the names at the top."""
+    result = _run("train", "stdy=catch_dqn")
+    assert result.exit_code == 2
+    first, second = result.stderr.splitlines()
+    assert "stdy=catch_dqn: unknown option; did you mean 'study'?" in first
+    assert "say which, study=NAME" in second
+
+
+def test_what_does_not_fit_into_memory_is_told() -> None:
+    """A petabyte of replay buffer is one line, too."""
+    assert "Unable to allocate" in _refused("train", *SMALL, "--quiet", "agent.buffer_size=4_000_000_000_000")
+
+
+@pytest.mark.parametrize("name", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_command_with_its_code(name: signal.Signals, tmp_path: Path) -> None:
+    """Both as a shell expects: one line, 128 and the number of the signal."""
+    words = ["train", *SMALL, "tasks=1000", f"runs_dir={tmp_path}"]
+    with subprocess.Popen([str(LOPGYM), *words], stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        assert "task 1/1000" in process.stderr.readline()
+        process.send_signal(name)
+        said = process.stderr.read()
+    assert process.returncode == 128 + name
+    assert said.splitlines() == ["error: interrupted" if name == signal.SIGINT else "error: terminated"]
+
+
+@pytest.mark.slow
+def test_a_demo_that_is_terminated_tidies_up(tmp_path: Path) -> None:
+    """No run says that it is still running: the workers were told to end, and ended in order."""
+    with subprocess.Popen([str(LOPGYM), "demo", "--out", str(tmp_path)], stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        for _ in range(1 + 3):  # what it is about, then a line of each run
+            process.stderr.readline()
+        process.send_signal(signal.SIGTERM)
+        assert process.stderr.read().splitlines()[-1] == "error: terminated"
+    assert process.returncode == 143
+    told = [json.loads(path.read_text())["status"] for path in tmp_path.rglob("run.json")]
+    assert len(told) == 3
+    assert "running" not in told
 
 
 def test_train_leaves_a_run_and_refuses_to_overwrite_it(tmp_path: Path) -> None:
@@ -112,6 +157,12 @@ def test_a_bug_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_is_not_there_is_told(tmp_path: Path) -> None:
     """A missing checkpoint is exit code 3, a missing folder of runs 2."""
     assert "is not a run folder" in _refused("record", str(tmp_path), "--task", "0", code=3)
+    (tmp_path / "config.yaml").write_text("tasks: 2")
+    assert "has tasks 0 to 1" in _refused("record", str(tmp_path), "--task", "7", code=3)
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "task-0.npz").touch()
+    assert ".mp4 or .gif" in _refused("record", str(tmp_path), "--task", "0", "--out", "film.txt")
+    assert "there is no folder" in _refused("record", str(tmp_path), "--task", "0", "--out", "no/film.mp4", code=4)
     assert "nowhere" in _refused("tensorboard", str(tmp_path / "nowhere"))
     assert "did you mean 'envs'?" in _refused("list", "env")
 
@@ -121,10 +172,19 @@ def test_lists(kind: str) -> None:
     """A list is one row a thing, as text and as JSON, and every row says what the thing is."""
     found = json.loads(_run("list", kind, "--json").stdout)
     assert found == json.loads(json.dumps(rows(kind)))
-    text = _run("list", kind).stdout
+    said = _run("list", kind).stdout
     for row in found:
-        assert row["name"] in text
+        assert row["name"] in said
         assert row.get("summary") or row.get("question")
+
+
+@pytest.mark.parametrize("width", [80, 160])
+def test_a_list_fits_the_screen(width: int) -> None:
+    """No row is torn by the terminal, and no word is lost."""
+    table = rows("mitigations")
+    said = text(table, width)
+    assert max(map(len, said.splitlines())) <= width
+    assert sorted(said.split()) == sorted(text(table).split())
 
 
 def test_lists_are_complete() -> None:

@@ -370,3 +370,9 @@ def test_options_are_what_the_things_take(loader: Any) -> None:
     config = load(loader, ["study=catch_dqn", "task_change.normaliser=clear"])
     protocol = TaskChange(replay_buffer="clear", exploration="restart", normaliser="clear")
     assert TaskChange(**config.task_change.model_dump()) == protocol
+
+
+def test_letters_of_any_language_need_no_quotes() -> None:
+    """Hydra's grammar alone stops at the first letter outside ASCII."""
+    with session() as loader:
+        assert load(loader, ["study=catch_dqn", "runs_dir=a/Läufe 1"]).runs_dir == Path("a/Läufe 1")

@@ -7,6 +7,7 @@ import io
 import json
 import math
 import os
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -255,6 +256,17 @@ def test_progress_without_a_terminal_is_a_few_plain_lines() -> None:
     assert "\x1b" not in out.getvalue()
 
 
+def test_rows_stand_in_the_order_of_their_labels() -> None:
+    """Before the first report, too, which comes in whatever order; and short of the right margin, for `^C`."""
+    out = io.StringIO()
+    console = Console(file=out, force_terminal=True, width=90, color_system=None)
+    with display(console, labels=("none", "fresh")) as watch:
+        watch(Progress("fresh", 0, 4, 100, 1000, 0.5))
+    rows = out.getvalue().splitlines()[-3:-1]
+    assert [name in row for name, row in zip(("none", "fresh"), rows, strict=True)] == [True, True]
+    assert max(len(re.sub("\x1b[^a-zA-Z]*[a-zA-Z]|\r", "", row)) for row in rows) <= 87
+
+
 def test_progress_on_a_terminal_has_a_row_for_each_run() -> None:
     """Both labels, the task and the return are on the last screen."""
     out = io.StringIO()
@@ -263,3 +275,13 @@ def test_progress_on_a_terminal_has_a_row_for_each_run() -> None:
     assert all(
         word in row for row, name in zip(last, ("none", "fresh"), strict=True) for word in (name, "4/4", "+0.50")
     )
+
+
+def test_a_second_demo_finds_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without --out: demo, demo-2, demo-3; a named folder with a demo in it is refused."""
+    monkeypatch.chdir(tmp_path)
+    folders = [demos._new_folder(None) for _ in range(3)]
+    assert [str(folder) for folder in folders] == ["demo", "demo-2", "demo-3"]
+    (folders[0] / "runs").mkdir()
+    with pytest.raises(FileExistsError, match="choose another folder"):
+        demos._new_folder(folders[0])

@@ -35,7 +35,7 @@ def _commands(program: str) -> list[str]:
 def _help() -> list[str]:
     """Return every command line that `lopgym --help` offers as an example."""
     said = [inspect.getdoc(command.callback) or "" for command in app.registered_commands]
-    return [line for text in said for line in re.findall(r": (lopgym .*)\.$", text, re.MULTILINE)]
+    return [line for text in said for line in re.findall(r": (lopgym .*)$", text, re.MULTILINE)]
 
 
 EXAMPLES = sorted({*_commands("lopgym"), *_help()})

@@ -122,17 +122,18 @@ def test_a_second_run_does_not_overwrite_the_first(run: Run) -> None:
     assert run.folder.metrics.read_bytes() == before
 
 
-def test_a_run_that_breaks_says_so(tmp_path: Path) -> None:
-    """A failure in the middle leaves the status `failed` and the metrics so far."""
+@pytest.mark.parametrize(("error", "status"), [(RuntimeError, "failed"), (KeyboardInterrupt, "interrupted")])
+def test_a_run_that_ends_early_says_so(tmp_path: Path, error: type[BaseException], status: str) -> None:
+    """The status says how, and the metrics so far are kept."""
 
     def interrupt(now: Any) -> None:
         if now.step >= 200:
-            raise RuntimeError("enough")
+            raise error("enough")
 
-    with pytest.raises(RuntimeError, match="enough"):
+    with pytest.raises(error, match="enough"):
         lopgym.run("catch_dqn", runs_dir=str(tmp_path), on_progress=interrupt, **SMALL)
     (about,) = tmp_path.rglob("run.json")
-    assert json.loads(about.read_text())["status"] == "failed"
+    assert json.loads(about.read_text())["status"] == status
     assert list(read_metrics(about.with_name("metrics.jsonl")))
 
 
