@@ -13,7 +13,7 @@ PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS)
 help:  ## say what can be made
 	@sed -n 's/^\([a-z-]*\):.*##/\1:/p' $(MAKEFILE_LIST)
 
-demo: $(READY)  ## lose plasticity and regain it, in about three minutes
+demo: $(READY)  ## lose plasticity and regain it, in one to three minutes
 	$(BIN)/lopgym demo
 
 test: $(READY)  ## the fast tests, under six minutes

@@ -106,7 +106,7 @@ def demo(
     """
     with _errors():
         _check_writable(out or Path())
-        typer.echo("Three agents learn a game that keeps changing: two or three minutes on two cores.", err=True)
+        typer.echo("Three agents learn a game that keeps changing: one to three minutes on two cores.", err=True)
         from lopgym.studies.demo import demo as play
 
         play(seed, out, workers)
