@@ -17,6 +17,7 @@ from lopgym.envs import environments
 from lopgym.envs.build import batched, make_vec
 from lopgym.envs.nonstationary_vector import NonStationaryVector
 from lopgym.envs.world import BatchedWorld, copy_seeds, reset_mask
+from tests.play import hurried, random_actions
 
 WORLDS = [entry.name for entry in environments]
 COPIES = 3
@@ -25,10 +26,9 @@ every_world = pytest.mark.parametrize("world", WORLDS)
 
 def _drifts(world: str, smooth: bool = False) -> dict[str, Any]:
     """Jumps of the world's own parameters and of all layers, the reward's smooth or not."""
-    own = {name: {**drift, "period": 25} for name, drift in environments[world].facts["drifts"].items()}
-    orders = {"observation_order": {"kind": "count", "period": 40}, "action_order": {"kind": "count", "period": 25}}
+    own = hurried(world, 25) | {"observation_order": {"kind": "count", "period": 40}}
     sine = {"kind": "sine", "mean": 2.0, "amplitude": 1.0, "period": 50.0}
-    return own | orders | {"reward_scale": sine if smooth else {"kind": "count", "period": 65}}
+    return own | {"reward_scale": sine if smooth else {"kind": "count", "period": 65}}
 
 
 def _told(info: dict[str, Any], mask: Any) -> dict[str, Any]:
@@ -73,7 +73,7 @@ def test_a_batch_is_its_copies(world: str, apply: str, mode: str) -> None:
     _assert_same_step(batch.reset(seed=5), copies.reset(seed=5))
     ends = 0
     for _ in range(150):
-        actions = rng.integers(batch.single_action_space.n, size=COPIES)
+        actions = random_actions(batch.single_action_space, rng, COPIES)
         ours, theirs = batch.step(actions), copies.step(actions)
         ended = ours[2] | ours[3]
         ends += ended.sum()

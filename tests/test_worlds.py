@@ -22,6 +22,7 @@ from lopgym.envs.build import batched, single
 from lopgym.envs.layers import layers, stack
 from lopgym.physics import Parametric
 from lopgym.schedules import Count, Cycle, from_plain
+from tests.play import hurried, random_actions
 
 WORLDS = [entry.name for entry in environments]
 HEADINGS = ["Description", "Action Space", "Observation Space", "Rewards", "Starting State", "Episode End", "Drift"]
@@ -36,9 +37,7 @@ def _id(world: str) -> str:
 
 def _restless(world: str) -> dict[str, Any]:
     """The default drift of a world, but with a change at every step, and drifting layers on top."""
-    default = {name: {**drift, "period": 1} for name, drift in environments[world].facts["drifts"].items()}
-    scale = {"kind": "sine", "mean": 2.0, "amplitude": 1.0, "period": 9.0}
-    return {**default, "observation_order": {"kind": "count", "period": 1}, "reward_scale": scale}
+    return hurried(world, 1) | {"reward_scale": {"kind": "sine", "mean": 2.0, "amplitude": 1.0, "period": 9.0}}
 
 
 def _roll(
@@ -47,11 +46,11 @@ def _roll(
     """Everything that an environment, single or batched, says while it is played at random."""
     rng = np.random.default_rng(action_seed)
     batch = isinstance(env, gym.vector.VectorEnv)
-    actions = (env.single_action_space if batch else env.action_space).n
+    space = env.single_action_space if batch else env.action_space
     said: list[Any] = [env.reset(seed=seed, options=options)]
     for _ in range(steps):
-        drawn = rng.integers(actions, size=env.num_envs if batch else None)
-        said.append(env.step(drawn if batch else int(drawn)))
+        drawn = random_actions(space, rng, env.num_envs if batch else 1)
+        said.append(env.step(drawn if batch else drawn[0]))
         if not batch and (said[-1][2] or said[-1][3]):
             said.append(env.reset())
     return copy.deepcopy(said)
