@@ -34,7 +34,7 @@ class Plasticity(BaseCallback):
         probes: probe functions by name.
         mitigations: methods by name, in the order in which they act.
         task_change: what else happens at a task change.
-        steps_per_task: env steps over all copies between two task changes; None: the task never changes.
+        steps_per_task: env steps over all copies between two task changes; None: the world says, by `info["task"]`.
         probe_every: env steps over all copies between two measurements; 0 measures nothing.
         write: takes (env step, values); tags are `probe/<name>/<layer>` and `mitigation/<name>/<what>`.
         seed: of everything that probes and mitigations draw.
@@ -59,7 +59,7 @@ class Plasticity(BaseCallback):
         self.learner: Learner
         self._counts: dict[str, float] = {}
         self._probe_at = self._flush_at = probe_every
-        self._seconds = 0.0
+        self._seconds, self._told = 0.0, 0
 
     def _on_training_start(self) -> None:
         model: Any = self.model
@@ -112,7 +112,7 @@ class Plasticity(BaseCallback):
         if self.num_timesteps >= self._flush_at:
             self._flush()
         self.learner.steps = self.num_timesteps
-        task = self.num_timesteps // self.steps_per_task if self.steps_per_task else 0
+        task = self.num_timesteps // self.steps_per_task if self.steps_per_task else self._told
         if task != self.learner.task:
             self.learner.task = task
             self._call("on_task_change")
@@ -120,6 +120,9 @@ class Plasticity(BaseCallback):
 
     def _on_step(self) -> bool:
         self.learner.steps = self.num_timesteps
+        if self.steps_per_task is None:  # what the next step is in: a copy that was reset says it in its reset's info
+            infos = zip(self.locals["infos"], self.training_env.reset_infos, self.locals["dones"], strict=True)
+            self._told = max((first if done else info).get("task", 0) for info, first, done in infos)
         return True
 
     def _on_training_end(self) -> None:
@@ -148,7 +151,8 @@ class Plasticity(BaseCallback):
             self._counts[tag] = self._counts.get(tag, 0.0) + value
 
     def _flush(self) -> None:
-        self.write(self.num_timesteps, self._counts)
+        if self._counts:
+            self.write(self.num_timesteps, self._counts)
         self._counts = {}
         self._flush_at = self.num_timesteps + self.probe_every
 

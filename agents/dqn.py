@@ -13,16 +13,18 @@ from torch import Tensor, nn
 
 from lopgym.agents import agents
 from lopgym.agents.anatomy import Anatomy, policy_kwargs
+from lopgym.agents.chain import hidden_layers
 from lopgym.agents.initialisers import torch_default
 from lopgym.agents.mitigations import Mitigation
-from lopgym.agents.network import NetworkSpec, Trunk
+from lopgym.agents.network import NetworkSpec
 from lopgym.bounds import Fraction, NonNegativeInt, PositiveFloat, PositiveInt
 
 
 def anatomy(model: DQN) -> Anatomy:
     """Name the parts of a DQN: one trunk `q` with its lagging target."""
     policy, network = model.policy, model.q_net
-    head = cast(nn.Linear, network.q_net[0])
+    *body, head = list(network.q_net)
+    assert isinstance(head, nn.Linear), "a Q network ends in a linear map"
 
     def observations(n: int, rows: torch.Generator) -> Tensor:
         buffer = model.replay_buffer
@@ -43,7 +45,7 @@ def anatomy(model: DQN) -> Anatomy:
         target=model.q_net_target,
         optimizer=policy.optimizer,
         forward=network,
-        layers=cast(Trunk, network.features_extractor).layers("q", [head], torch_default),
+        layers=hidden_layers("q", [network.features_extractor, *body], [head], torch_default),
         heads={"q.head": head},
         observations=observations,
         action_probabilities=action_probabilities,

@@ -1,10 +1,10 @@
-"""The one network of the testbed: a trunk that names its own hidden layers."""
+"""The one network of the testbed: a trunk of blocks, one hidden layer each."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import gymnasium as gym
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
@@ -85,12 +85,3 @@ class Trunk(BaseFeaturesExtractor):
         for block in self.blocks:
             h = block(h)
         return h
-
-    def layers(self, prefix: str, heads: Sequence[Affine], initialiser: Initialiser) -> tuple[Layer, ...]:
-        """Name the hidden layers `prefix.hidden0`, ...; `heads` are the affine maps that read the features."""
-        blocks = cast("list[Block]", list(self.blocks))
-        outgoing = [*((block.incoming,) for block in blocks[1:]), tuple(heads)]
-        return tuple(
-            Layer(f"{prefix}.hidden{i}", block.incoming, block.activation, out, initialiser)
-            for i, (block, out) in enumerate(zip(blocks, outgoing, strict=True))
-        )

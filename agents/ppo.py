@@ -11,19 +11,20 @@ from annotated_types import MinLen
 from gymnasium import spaces
 from stable_baselines3 import PPO
 from stable_baselines3.common.vec_env import VecEnv
-from torch import Tensor, nn
+from torch import Tensor
 from torch.distributions import Distribution
 
 from lopgym.agents import agents
 from lopgym.agents.anatomy import Anatomy, policy_kwargs
-from lopgym.agents.initialisers import Affine, orthogonal
+from lopgym.agents.chain import affines, hidden_layers
+from lopgym.agents.initialisers import Affine, orthogonal, torch_default
 from lopgym.agents.mitigations import Mitigation
-from lopgym.agents.network import Layer, NetworkSpec, Trunk
+from lopgym.agents.network import Layer, NetworkSpec
 from lopgym.bounds import Fraction, NonNegativeFloat, PositiveFloat, PositiveInt
 
 
 def anatomy(model: PPO) -> Anatomy:
-    """Name the parts of a PPO: the trunks `actor` and `critic`, or one trunk `shared` under both heads."""
+    """Name the parts of a PPO: the networks `actor` and `critic`, and `shared` for what both of them read."""
     policy: Any = model.policy
 
     def observations(n: int, rows: torch.Generator) -> Tensor:
@@ -56,13 +57,19 @@ def anatomy(model: PPO) -> Anatomy:
 
 
 def _trunks(policy: Any) -> tuple[tuple[Layer, ...], dict[str, Affine]]:
-    initialiser = orthogonal(math.sqrt(2))  # Stable-Baselines3's gain for everything below the heads
-    actor, critic = cast(nn.Linear, policy.action_net), cast(nn.Linear, policy.value_net)
-    heads: dict[str, Affine] = {"actor.head": actor, "critic.head": critic}
+    """Name layers and heads. What both branches read is `shared`; a trunk of one's own belongs to its branch."""
+    # Stable-Baselines3's gain for everything below the heads
+    initialiser = orthogonal(math.sqrt(2)) if policy.ortho_init else torch_default
+    heads: dict[str, Affine] = {"actor.head": policy.action_net, "critic.head": policy.value_net}
+    actor, critic = [policy.mlp_extractor.policy_net], [policy.mlp_extractor.value_net]
+    shared: tuple[Layer, ...] = ()
     if policy.share_features_extractor:
-        return cast(Trunk, policy.features_extractor).layers("shared", [actor, critic], initialiser), heads
-    of_actor = cast(Trunk, policy.pi_features_extractor).layers("actor", [actor], initialiser)
-    return of_actor + cast(Trunk, policy.vf_features_extractor).layers("critic", [critic], initialiser), heads
+        readers = [affines([*actor, policy.action_net])[0], affines([*critic, policy.value_net])[0]]
+        shared = hidden_layers("shared", [policy.features_extractor], readers, initialiser)
+    else:
+        actor, critic = [policy.pi_features_extractor, *actor], [policy.vf_features_extractor, *critic]
+    of_actor = hidden_layers("actor", actor, [policy.action_net], initialiser)
+    return shared + of_actor + hidden_layers("critic", critic, [policy.value_net], initialiser), heads
 
 
 @agents.register("ppo", algorithm=PPO, anatomy=anatomy, rollout=("n_steps",))

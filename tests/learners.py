@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from lopgym.agents.chain import hidden_layers
 from lopgym.agents.initialisers import Initialiser, orthogonal, torch_default
 from lopgym.agents.learner import Learner
 from lopgym.agents.mitigations import Mitigation
@@ -54,7 +55,7 @@ def _learner(
     rng, rows = torch.Generator().manual_seed(seed + 1), torch.Generator().manual_seed(seed + 2)
     layers: tuple[Layer, ...] = ()
     for name in heads:
-        layers += network.trunks[name].layers(name, [network.heads[name]], initialiser)
+        layers += hidden_layers(name, [network.trunks[name]], [network.heads[name]], initialiser)
 
     def fresh() -> dict[str, Tensor]:
         with torch.random.fork_rng(devices=[]):

@@ -23,7 +23,7 @@ from lopgym.agents.task_change import TaskChange
 from lopgym.agents.vec_env import GymVecEnv
 from lopgym.agents.weights import load_weights, save_weights
 from lopgym.probes import probes
-from tests.training import ALGORITHMS, OPTIONS, TASK, build, cartpole, catch, differing, everything, train
+from tests.training import ALGORITHMS, OPTIONS, TASK, Screen, build, cartpole, catch, differing, everything, train
 
 NULLABLE = [entry.name for entry in mitigations if entry.facts["null"] is not None]
 
@@ -248,17 +248,8 @@ def test_weights_round_trip_without_pickle(name: str, tmp_path: Any) -> None:
 @pytest.mark.parametrize("name", ALGORITHMS)
 def test_images_are_seen_through_the_conv_stem(name: str) -> None:
     """A trunk of convolutions trains, and its layers chain: every unit has outgoing weights."""
-
-    class Screen(gym.ObservationWrapper[Any, Any, Any]):
-        def __init__(self, env: Any) -> None:
-            super().__init__(env)
-            self.observation_space = gym.spaces.Box(0, 255, (1, 7, 7), np.uint8)
-
-        def observation(self, observation: Any) -> Any:
-            return np.full((1, 7, 7), 20 * abs(observation[0]), np.uint8)
-
     modes = AutoresetMode.SAME_STEP
-    world = GymVecEnv(gym.vector.SyncVectorEnv([lambda: Screen(gym.make("CartPole-v1"))], autoreset_mode=modes))
+    world = GymVecEnv(gym.vector.SyncVectorEnv([lambda: Screen(7)], autoreset_mode=modes))
     model = build(name, world=world, stem="conv")
     before = {k: v.clone() for k, v in model.policy.state_dict().items()}
     model.learn(200, callback=Plasticity(probes={e.name: e.make for e in probes}, probe_every=50))

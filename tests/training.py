@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import gymnasium as gym
+import numpy as np
 import torch
 from gymnasium.vector import AutoresetMode
 from torch import Tensor
@@ -33,6 +34,19 @@ def catch(task: int = TASK) -> GymVecEnv:
     """Make Catch with a new task every `task` steps."""
     drifts = {name: {"kind": "count", "period": task} for name in ("observation_order", "action_order")}
     return GymVecEnv(gym.make_vec("lopgym/Catch-v0", 1, drifts=drifts, apply="truncate", autoreset_mode="SameStep"))
+
+
+class Screen(gym.ObservationWrapper[Any, Any, Any]):
+    """CartPole seen as an image, as bright as the cart is far from the middle."""
+
+    def __init__(self, size: int) -> None:
+        """Show images (1, size, size)."""
+        super().__init__(gym.make("CartPole-v1"))
+        self.observation_space = gym.spaces.Box(0, 255, (1, size, size), np.uint8)
+
+    def observation(self, observation: Any) -> Any:
+        """Return the image."""
+        return np.full(self.observation_space.shape or (), 20 * abs(observation[0]), np.uint8)
 
 
 def build(name: str, methods: Mapping[str, Mitigation] | None = None, world: Any = None, **options: Any) -> Any:

@@ -1,0 +1,63 @@
+"""Naming the hidden layers of a network by walking its modules: our trunk's, and those of stock policies."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+
+from torch import nn
+
+from lopgym.agents.initialisers import Affine, Initialiser
+from lopgym.agents.network import Layer
+
+AFFINE = (nn.Linear, nn.Conv2d)
+# What may stand between an affine map and its activation, or behind that, without being one.
+PASSIVE = (nn.Flatten, nn.Identity, nn.Dropout, nn.LayerNorm, nn.BatchNorm1d, nn.BatchNorm2d)
+
+
+def leaves(modules: Iterable[nn.Module]) -> list[nn.Module]:
+    """Return the modules without parts, in the order in which they were registered."""
+    return [leaf for module in modules for leaf in module.modules() if not any(leaf.children())]
+
+
+def affines(modules: Iterable[nn.Module]) -> list[Affine]:
+    """Return the affine maps among the leaves of `modules`, in order."""
+    return [leaf for leaf in leaves(modules) if isinstance(leaf, AFFINE)]
+
+
+def hidden_layers(
+    prefix: str, modules: Iterable[nn.Module], after: Sequence[Affine], initialiser: Initialiser
+) -> tuple[Layer, ...]:
+    """Name the hidden layers of a chain of modules `prefix.hidden0`, `prefix.hidden1`, ...
+
+    Args:
+        prefix: name of the network.
+        modules: run one after another in this order; they may have parts, registered in the order of running.
+        after: the affine maps that read what comes out at the end.
+        initialiser: draws fresh weights for a layer.
+
+    Raises:
+        ValueError: an affine map has no activation of its own, or the maps do not fit together: not a chain.
+    """
+    found: list[tuple[Affine, nn.Module | None]] = []
+    for leaf in leaves(modules):
+        if isinstance(leaf, AFFINE):
+            found.append((leaf, None))
+        elif found and found[-1][1] is None and not isinstance(leaf, PASSIVE):
+            found[-1] = (found[-1][0], leaf)
+    outgoing = [*((following,) for _, (following, _) in pairwise(found)), tuple(after)]
+    return tuple(
+        Layer(f"{prefix}.hidden{i}", *_fitting(f"{prefix}.hidden{i}", incoming, activation, out), out, initialiser)
+        for i, ((incoming, activation), out) in enumerate(zip(found, outgoing, strict=False))
+    )
+
+
+def _fitting(
+    name: str, incoming: Affine, activation: nn.Module | None, outgoing: Sequence[Affine]
+) -> tuple[Affine, nn.Module]:
+    if activation is None:
+        raise ValueError(f"{name}, {incoming}, has no activation behind it: its units cannot be told from its inputs")
+    units = len(incoming.weight)
+    if any(module.weight.shape[1] % units for module in outgoing):
+        raise ValueError(f"{name}, {incoming}, does not fit what follows, {outgoing[0]}: these modules are no chain")
+    return incoming, activation
