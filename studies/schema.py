@@ -18,7 +18,9 @@ from pydantic import (
     ConfigDict,
     Field,
     ModelWrapValidatorHandler,
+    PlainValidator,
     Strict,
+    TypeAdapter,
     ValidationError,
     create_model,
     model_validator,
@@ -180,7 +182,7 @@ def configurable(hint: Any) -> Any:
     if hint in _STRICT:
         return _STRICT[hint]
     if hint is Schedule:
-        return Annotated[any_of(schedules), BeforeValidator(_constant)]
+        return Annotated[Any, PlainValidator(_schedule)]
     origin, args = get_origin(hint), get_args(hint)
     if not args or origin is Literal:
         return hint
@@ -190,7 +192,12 @@ def configurable(hint: Any) -> Any:
     return reduce(or_, inner) if origin in (Union, UnionType) else origin[inner]
 
 
-def _constant(value: Any) -> Any:
-    """Read a bare number as the schedule that never changes."""
+def _schedule(value: Any) -> Any:
+    """Validate a schedule when it comes, not before: schedules may hold schedules. A bare number is a constant."""
     number = isinstance(value, int | float) and not isinstance(value, bool)
-    return {"kind": "constant", "value": value} if number else value
+    return _any_schedule().validate_python({"kind": "constant", "value": value} if number else value)
+
+
+@cache
+def _any_schedule() -> TypeAdapter[Any]:
+    return TypeAdapter(any_of(schedules))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, ClassVar
+from functools import cache
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,25 +37,56 @@ class Physics:
 
     def __post_init__(self) -> None:
         """Check every value against its declaration; whole numbers given as floats become ints."""
-        for f in dataclasses.fields(self):
-            value, low, high = np.asarray(getattr(self, f.name)), f.metadata["low"], f.metadata["high"]
-            if not np.all((value >= low) & (value <= high)):
-                raise ValueError(f"{f.name}={getattr(self, f.name)} is outside [{low}, {high}] {f.metadata['unit']}")
-            if f.type in (int, "int"):
-                if not np.all(value == np.floor(value)):
-                    raise ValueError(f"{f.name}={getattr(self, f.name)} must be a whole number")
-                whole = value.astype(np.int64) if value.ndim else int(value)
-                object.__setattr__(self, f.name, whole)
+        for name in self.names():
+            object.__setattr__(self, name, self.checked(name, getattr(self, name)))
 
     @classmethod
+    @cache
     def names(cls) -> tuple[str, ...]:
         """Names of the parameters, in order of declaration."""
         return tuple(f.name for f in dataclasses.fields(cls))
 
     @classmethod
+    @cache
     def derived(cls) -> tuple[str, ...]:
         """Names of the quantities computed from the parameters."""
         return tuple(name for name in dir(cls) if isinstance(getattr(cls, name), property))
+
+    @classmethod
+    def checked(cls, name: str, value: Value) -> Value:
+        """Return a value of the parameter `name` as it is kept, a float that names an index as an int.
+
+        Raises:
+            ValueError: it is not allowed; the message names the parameter.
+        """
+        low, high, unit, whole = cls._declared()[name]
+        if isinstance(value, float) and not whole and low <= value <= high:  # every step of a smooth drift
+            return value
+        values = np.asarray(value)
+        if not np.all((values >= low) & (values <= high)):
+            raise ValueError(f"{name}={value} is outside [{low}, {high}] {unit}")
+        if not whole:
+            return value
+        if not np.all(values == np.floor(values)):
+            raise ValueError(f"{name}={value} must be a whole number")
+        return values.astype(np.int64) if values.ndim else int(values)
+
+    def moved(self, **changes: Value) -> Self:
+        """Return these physics with other values of some parameters; only what changes is checked.
+
+        Raises:
+            ValueError: a value is not allowed.
+        """
+        other = object.__new__(type(self))
+        other.__dict__.update(self.__dict__, **{name: self.checked(name, value) for name, value in changes.items()})
+        return other
+
+    @classmethod
+    @cache
+    def _declared(cls) -> dict[str, tuple[float, float, str, bool]]:
+        """Return parameter -> lowest value, highest value, unit, whether only whole numbers are allowed."""
+        fields = {f.name: (f.metadata, f.type in (int, "int")) for f in dataclasses.fields(cls)}
+        return {name: (m["low"], m["high"], m["unit"], whole) for name, (m, whole) in fields.items()}
 
 
 class Parametric:
@@ -76,7 +108,7 @@ class Parametric:
         for name in changes:
             if name not in known:
                 raise TypeError(f"{type(self).__name__} has no parameter {name!r}; {nearest(name, known)}")
-        self.physics = dataclasses.replace(self.physics, **changes)
+        self.physics = self.physics.moved(**changes)
         self._write_physics()
 
     def _write_physics(self) -> None:
