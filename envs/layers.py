@@ -1,4 +1,13 @@
-"""Layers of an environment: the registry of those whose numbers can drift, and who owns which parameter in a stack."""
+"""Layers of an environment: the registry of those whose numbers can drift, and who owns which parameter in a stack.
+
+A layer is registered as the wrapper of single environments, with two facts: `vector`, its twin for batches, and
+`preserves_optimum`, whether to every policy without the layer there corresponds one with it, and back, of the same
+expected return, whatever the discount. Where it does (signs, offset, scale, rotation and order of what is seen; signs
+and order of what is done; noise on the reward), a fall in return is the agent's, not the world's. Where it does not,
+the best that can be had has moved, too.
+
+Layers that come because their parameter drifts are put around a world in order of name, the first innermost.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +19,7 @@ import gymnasium as gym
 from lopgym.physics import Parametric
 from lopgym.registry import Registry, nearest
 
-layers: Registry[Any] = Registry("layer", "lopgym.envs")  # single wrappers; the fact `vector` is the one for batches
+layers: Registry[Any] = Registry("layer", "lopgym.envs")
 
 
 def stack(env: Any) -> Iterator[Any]:

@@ -7,13 +7,13 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
-from gymnasium.utils import RecordConstructorArgs
-from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
+from lopgym.envs.channel import Numbered
 from lopgym.envs.layers import layers
+from lopgym.envs.observation_channel import ObservationChannel, ObservationLayer, ObservationLayerVector, box
 from lopgym.envs.variants import MAX_INDEX, variants
-from lopgym.physics import Parametric, Physics, Value, param
+from lopgym.physics import Physics, Value, param
 from lopgym.seeding import generator
 
 
@@ -24,76 +24,33 @@ class ObservationOrder(Physics):
     observation_order: int = param(0, low=0, high=MAX_INDEX, unit="index", doc="which random order of the elements")
 
 
-class PermuteObservationVector(Parametric, gym.vector.VectorWrapper[Any, Any, Any, Any, Any]):
+class _Permuted(Numbered, ObservationChannel):
+    physics_type = ObservationOrder
+    rests_at_default = False  # so that the first of many orders is no easier than the others
+    observation_order: Value
+
+    def _widened(self, space: gym.Space[Any]) -> gym.spaces.Box:
+        return shuffled_space(space)
+
+    def _write_physics(self) -> None:
+        super()._write_physics()
+        self._order = orders(self._world_seed, "observation_order", self._size, self.observation_order)
+
+    def _changed(self, flat: NDArray[Any]) -> NDArray[Any]:
+        return permuted(flat, self._order)
+
+
+class PermuteObservationVector(_Permuted, ObservationLayerVector):
     """Show the elements of each copy's observation in the random order number `observation_order`."""
 
-    physics_type = ObservationOrder
-    observation_order: Value
 
-    def __init__(self, env: gym.vector.VectorEnv[Any, Any, Any], *, world_seed: int = 0) -> None:
-        """Start in order 0, a random one like all others; `world_seed` and the number fix an order.
-
-        Raises:
-            TypeError: the observation is not a Box.
-        """
-        super().__init__(env)
-        self.single_observation_space = shuffled_space(env.single_observation_space)
-        self.observation_space = batch_space(self.single_observation_space, self.num_envs)
-        self._world_seed, self.physics = world_seed, ObservationOrder()
-        self._write_physics()
-
-    def reset(self, **arguments: Any) -> tuple[NDArray[Any], dict[str, Any]]:
-        """Begin episodes."""
-        observation, info = self.env.reset(**arguments)
-        return permuted(observation, self._order), info
-
-    def step(self, actions: NDArray[Any]) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
-        """Step every copy."""
-        observation, reward, terminated, truncated, info = self.env.step(actions)
-        return permuted(observation, self._order), reward, terminated, truncated, info
-
-    def _write_physics(self) -> None:
-        super()._write_physics()
-        size = int(np.prod(self.single_observation_space.shape or ()))
-        self._order = orders(self._world_seed, "observation_order", size, self.observation_order)
-
-
-@layers.register("permute_observation", vector=PermuteObservationVector)
-class PermuteObservation(Parametric, gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
+@layers.register("permute_observation", vector=PermuteObservationVector, preserves_optimum=True)
+class PermuteObservation(_Permuted, ObservationLayer):
     """Show the elements of the observation in the random order number `observation_order`.
 
-    The bounds of the space become the widest of any element, so that they hold in every order.
+    Order 0 is a random one like all others. The bounds of the space become the widest of any element, so that they
+    hold in every order.
     """
-
-    physics_type = ObservationOrder
-    observation_order: Value
-
-    def __init__(self, env: gym.Env[Any, Any], *, world_seed: int = 0) -> None:
-        """Start in order 0, a random one like all others; `world_seed` and the number fix an order.
-
-        Raises:
-            TypeError: the observation is not a Box.
-        """
-        RecordConstructorArgs.__init__(self, world_seed=world_seed)
-        gym.Wrapper.__init__(self, env)
-        self.observation_space = shuffled_space(env.observation_space)
-        self._world_seed, self.physics = world_seed, ObservationOrder()
-        self._write_physics()
-
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
-        """Begin an episode."""
-        observation, info = self.env.reset(seed=seed, options=options)
-        return permuted(observation[None], self._order)[0], info
-
-    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
-        """Take one step."""
-        observation, reward, terminated, truncated, info = self.env.step(action)
-        return permuted(observation[None], self._order)[0], reward, terminated, truncated, info
-
-    def _write_physics(self) -> None:
-        super()._write_physics()
-        size = int(np.prod(self.observation_space.shape or ()))
-        self._order = orders(self._world_seed, "observation_order", size, self.observation_order)
 
 
 def orders(world_seed: int, name: str, size: int, numbers: Value) -> NDArray[np.intp]:
@@ -102,11 +59,9 @@ def orders(world_seed: int, name: str, size: int, numbers: Value) -> NDArray[np.
     return np.asarray(used[rows], dtype=np.intp)
 
 
-def permuted(observations: NDArray[Any], order: NDArray[np.intp]) -> NDArray[Any]:
-    """Return observations (N, *S) with elements in one order (D,), or in one a copy, (N, D)."""
-    flat = observations.reshape(len(observations), -1)
-    moved = flat[:, order] if order.ndim == 1 else np.take_along_axis(flat, order, axis=1)
-    return moved.reshape(observations.shape)
+def permuted(flat: NDArray[Any], order: NDArray[np.intp]) -> NDArray[Any]:
+    """Return observations (N, D) with elements in one order (D,), or in one a copy, (N, D)."""
+    return flat[:, order] if order.ndim == 1 else np.take_along_axis(flat, order, axis=1)
 
 
 def shuffled_space(space: gym.Space[Any]) -> gym.spaces.Box:
@@ -115,6 +70,5 @@ def shuffled_space(space: gym.Space[Any]) -> gym.spaces.Box:
     Raises:
         TypeError: the space is not a Box.
     """
-    if not isinstance(space, gym.spaces.Box):
-        raise TypeError(f"the elements of {space} have no order to change: only a Box observation has")
+    space = box(space, "have no order to change")
     return gym.spaces.Box(space.low.min(), space.high.max(), space.shape, space.dtype.type)
