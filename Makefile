@@ -32,11 +32,12 @@ check: $(READY)  ## format, lint, types, generated docs fresh
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/mypy docs examples
+	$(BIN)/mypy docs examples benchmarks
 	$(BIN)/python docs/generate.py --check
 
 docs: $(READY)  ## write the generated tables again
 	$(BIN)/python docs/generate.py
+	$(BIN)/python docs/contact_sheet.py
 
 clean:  ## back to the checkout; runs are kept
 	rm -rf .venv build dist src/*.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

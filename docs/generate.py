@@ -55,7 +55,7 @@ def type_in_words(hint: Any) -> str:
     if origin in (Union, UnionType):
         return " or ".join(map(type_in_words, inner))
     if origin is tuple:
-        return f"list of {type_in_words(inner[0]).replace('number', 'numbers')}"
+        return "list of " + re.sub("number|Schedule", r"\g<0>s", type_in_words(inner[0]))
     return WORDS.get(hint, getattr(hint, "__name__", str(hint)))
 
 
@@ -188,9 +188,13 @@ def _range(low: float, high: float, unit: str, doc: str) -> str:
 
 
 def schedule_pages() -> str:
-    """Overview of the schedules, then a section each."""
-    rows = [(_link(e.name), e.summary) for e in schedules]
-    return f"{table(('kind', 'value at step t'), rows)}\n\n{chapters(schedules)}"
+    """Overview of the schedules by family, a family being a file, then a section each."""
+    families: dict[str, list[tuple[str, str]]] = {}
+    for e in schedules:
+        family = (sys.modules[e.make.__module__].__doc__ or "").partition("\n")[0]
+        families.setdefault(family, []).append((_link(e.name), e.summary))
+    tables = [f"**{family}**\n\n{table(('kind', 'value at step t'), families[family])}" for family in sorted(families)]
+    return "\n\n".join([*tables, chapters(schedules)])
 
 
 def probe_pages() -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, get_type_hints
 
 import gymnasium as gym
@@ -17,6 +17,8 @@ from lopgym.envs.drift_clock import Drifts
 from lopgym.envs.layers import layers
 from lopgym.envs.nonstationary import Apply, NonStationary, plain
 from lopgym.envs.nonstationary_vector import NonStationaryVector, as_autoreset_mode
+from lopgym.envs.own_clocks import Clocks
+from lopgym.envs.triggered import Trigger
 from lopgym.envs.world import World
 from lopgym.registry import Entry, nearest
 
@@ -54,6 +56,8 @@ def single(
     world_seed: int = 0,
     stride: int = 1,
     apply: Apply = "step",
+    clocks: Clocks | None = None,
+    trigger: Trigger | Mapping[str, Any] | None = None,
     render_mode: str | None = None,
     **options: Any,
 ) -> RegisteredWorld:
@@ -65,6 +69,8 @@ def single(
         world_seed: fixes what the world is: its content and the realisation of random schedules.
         stride: what one step adds to the clock.
         apply: when a change takes effect: `step`, `reset` or `truncate`.
+        clocks: by parameter, `episode`, `step` (in the episode) or `trigger`, if its schedule does not follow the life.
+        trigger: when the clock `trigger` moves on; see `Trigger`.
         render_mode: `rgb_array`, or what else the world knows.
         **options: the world's own arguments.
 
@@ -78,7 +84,9 @@ def single(
     env = make(render_mode, **_world_options(entry, options, world_seed))
     for layer in _layers(entry, drifts):
         env = layer.make(env, **_if_taken(layer.make, world_seed))
-    return RegisteredWorld(env, drifts=drifts, stride=stride, apply=apply, world_seed=world_seed)
+    return RegisteredWorld(
+        env, drifts=drifts, stride=stride, apply=apply, world_seed=world_seed, clocks=clocks, trigger=trigger
+    )
 
 
 def batched(
@@ -88,6 +96,8 @@ def batched(
     drifts: Drifts | None = None,
     world_seed: int = 0,
     apply: Apply = "step",
+    clocks: Clocks | None = None,
+    trigger: Trigger | Mapping[str, Any] | None = None,
     autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
     max_episode_steps: int | None = None,
     render_mode: str | None = None,
@@ -101,6 +111,8 @@ def batched(
         drifts: see `NonStationaryVector`; None for the documented default of the world, empty for no change at all.
         world_seed: fixes what the world is, for all copies.
         apply: when a change takes effect: `step`, `reset` or `truncate`.
+        clocks: by parameter, `episode`, `step` (in the episode) or `trigger`, if its schedule does not follow the life.
+        trigger: when the clock `trigger` moves on; see `Trigger`.
         autoreset_mode: Gymnasium's, or its name: `NextStep`, `SameStep` (Stable-Baselines3 needs it) or `Disabled`.
         max_episode_steps: time limit; None for the registered one, -1 for none.
         render_mode: `rgb_array` or None.
@@ -122,22 +134,21 @@ def batched(
         drifts=drifts,
         apply=apply,
         world_seed=world_seed,
+        clocks=clocks,
+        trigger=trigger,
         autoreset_mode=autoreset_mode,
         max_episode_steps=None if limit == -1 else limit,
     )
 
 
-def drifting(
-    env: gym.Env[Any, Any], *, drifts: Drifts, stride: int = 1, apply: Apply = "step", world_seed: int = 0
-) -> NonStationary:
+def drifting(env: gym.Env[Any, Any], *, drifts: Drifts, world_seed: int = 0, **time: Any) -> NonStationary:
     """Make anybody's environment drift: the layers that own the drifting parameters, and the drift layer outside.
 
     Args:
         env: any environment; parameters of its own can drift, too, if it is `Parametric`.
         drifts: see `NonStationary`.
-        stride: what one step adds to the clock.
-        apply: when a change takes effect: `step`, `reset` or `truncate`.
         world_seed: fixes permutations and the realisation of random schedules.
+        **time: `stride`, `apply`, `clocks` and `trigger` of `NonStationary`.
 
     Raises:
         ValueError: nobody owns a parameter, or a value is out of bounds.
@@ -145,7 +156,7 @@ def drifting(
     for layer in layers:
         if drifts.keys() & {*_parameters(layer)}:
             env = layer.make(env, **_if_taken(layer.make, world_seed))
-    return NonStationary(env, drifts=drifts, stride=stride, apply=apply, world_seed=world_seed)
+    return NonStationary(env, drifts=drifts, world_seed=world_seed, **time)
 
 
 def make_vec(
@@ -230,6 +241,8 @@ def _plain_kwargs(kwargs: dict[str, Any]) -> dict[str, Any]:
     kwargs = dict(kwargs)
     if kwargs.get("drifts") is not None:
         kwargs["drifts"] = plain(kwargs["drifts"])
+    if isinstance(kwargs.get("trigger"), Trigger):
+        kwargs["trigger"] = kwargs["trigger"].plain()
     if isinstance(kwargs.get("autoreset_mode"), AutoresetMode):
         kwargs["autoreset_mode"] = kwargs["autoreset_mode"].value
     return kwargs

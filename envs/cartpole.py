@@ -1,4 +1,4 @@
-"""CartPole whose gravity, masses, length, motor, time step and limits drift."""
+"""CartPole whose gravity and its direction, masses, length, motor, time step, limits and start drift."""
 
 from __future__ import annotations
 
@@ -6,15 +6,14 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-import gymnasium as gym
 import numpy as np
-from gymnasium.envs.classic_control import utils
 from gymnasium.envs.classic_control.cartpole import CartPoleEnv
 from numpy.typing import NDArray
 
 from lopgym.envs import environments
-from lopgym.envs.world import METADATA, BatchedWorld, Mask
-from lopgym.physics import Parametric, Physics, param
+from lopgym.envs.classic import BatchedClassic, Classic
+from lopgym.envs.world import METADATA, Mask
+from lopgym.physics import Physics, param
 
 _FALLEN = 12 * 2 * math.pi / 360
 
@@ -33,6 +32,10 @@ class CartPolePhysics(Physics):
     theta_threshold_radians: float = param(
         _FALLEN, low=0.02, high=_FALLEN, unit="rad", doc="angle from upright that ends an episode"
     )
+    gravity_angle: float = param(
+        0.0, low=-math.pi, high=math.pi, unit="rad", doc="direction of gravity, 0 down, positive to the right"
+    )
+    start_range: float = param(0.05, low=0.0, high=0.2, unit="1", doc="half-width of the start of all four numbers")
 
     @property
     def total_mass(self) -> float:
@@ -44,17 +47,49 @@ class CartPolePhysics(Physics):
         """Mass of the pole times half its length, kg m."""
         return self.masspole * self.length
 
+    @property
+    def gravity_down(self) -> float:
+        """The part of gravity that pulls down, m/s^2."""
+        cosine: float = np.cos(self.gravity_angle)
+        return self.gravity * cosine
 
-class CartPole(Parametric, CartPoleEnv):
+    @property
+    def gravity_right(self) -> float:
+        """The part of gravity that pulls to the right, m/s^2."""
+        sine: float = np.sin(self.gravity_angle)
+        return self.gravity * sine
+
+    @property
+    def start_low(self) -> float:
+        """Least value of each number at the start."""
+        return -self.start_range
+
+    @property
+    def start_high(self) -> float:
+        """Greatest value of each number at the start."""
+        return self.start_range
+
+
+class CartPole(Classic, CartPoleEnv):
     """Gymnasium's CartPole, with parameters that can change."""
 
     physics_type = CartPolePhysics
+    gravity_down: float
+    gravity_right: float
 
-    def __init__(self, render_mode: str | None = None) -> None:
-        """Start as Gymnasium's."""
-        super().__init__(render_mode=render_mode)
-        self.physics = CartPolePhysics()
-        self._write_physics()
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        """Take one step; gravity to the right is added by Euler's rule to the velocity that Gymnasium finds."""
+        if not self._tilted:
+            return CartPoleEnv.step(self, action)  # type: ignore[no-untyped-call, no-any-return]  # faster than super()
+        _, *rest = super().step(action)  # type: ignore[no-untyped-call]
+        assert self.state is not None
+        self.state[1] += self.tau * self.gravity_right
+        return self.state.astype(np.float32), *rest
+
+    def _write_physics(self) -> None:
+        super()._write_physics()
+        self.gravity = float(self.gravity_down)  # all that Gymnasium's step knows of
+        self._tilted = bool(self.gravity_right)
 
 
 @environments.register(
@@ -64,13 +99,17 @@ class CartPole(Parametric, CartPoleEnv):
     max_episode_steps=500,
     drifts={"gravity": {"kind": "cycle", "values": [9.8, 20.0], "period": 50_000}},
 )
-class BatchedCartPole(BatchedWorld):
+class BatchedCartPole(BatchedClassic):
     """Balance a pole on a cart whose physics changes; Gymnasium's CartPole-v1 when nothing drifts.
 
     ## Description
     The cart-pole of Barto, Sutton and Anderson 1983 (doi:10.1109/TSMC.1983.6313077) as Gymnasium has it, step for step
     and bit for bit, single and batched. Every physical quantity can drift, and what follows from it (total mass, mass
     times length) follows.
+
+    Gravity points `gravity_angle` away from down, towards the right if positive. Cart and pole fall to the side
+    together, so with the angle a the pole feels g cos(a) only, in the place of g, and the cart is accelerated by
+    g sin(a) more: x'' = x''(F, g cos(a)) + g sin(a), with x''(F, g) as in Gymnasium.
 
     ## Action Space
     `Discrete(2)`: push the cart to the left (0) or to the right (1).
@@ -83,7 +122,8 @@ class BatchedCartPole(BatchedWorld):
     1 at every step, the last included.
 
     ## Starting State
-    Four numbers, uniform on [-0.05, 0.05); `reset(options={"low": a, "high": b})` draws from elsewhere.
+    Four numbers, uniform on [-`start_range`, `start_range`); `reset(options={"low": a, "high": b})` draws from
+    elsewhere.
 
     ## Episode End
     Termination when the cart is more than `x_threshold` from the middle or the pole more than
@@ -99,6 +139,8 @@ class BatchedCartPole(BatchedWorld):
     | `tau` | s | none |
     | `x_threshold` | m | none; at most 2.4 |
     | `theta_threshold_radians` | rad | none; at most 12 degrees |
+    | `gravity_angle` | rad | none |
+    | `start_range` | 1 | none |
 
     ## Arguments
     None of its own.
@@ -109,7 +151,10 @@ class BatchedCartPole(BatchedWorld):
 
     metadata = METADATA | {"render_fps": 50}
     physics_type = CartPolePhysics
-    gravity: Any
+    single_type = CartPole
+    state_size = start_size = 4
+    gravity_down: Any
+    gravity_right: Any
     masspole: Any
     length: Any
     force_mag: Any
@@ -119,51 +164,25 @@ class BatchedCartPole(BatchedWorld):
     total_mass: Any
     polemass_length: Any
 
-    def __init__(self, num_envs: int = 1, render_mode: str | None = None) -> None:
-        """Set up N carts."""
-        self._painter = CartPole(render_mode="rgb_array")
-        super().__init__(num_envs, render_mode, self._painter.observation_space, self._painter.action_space)
-        self._generators = [np.random.default_rng() for _ in range(num_envs)]
-        self._state = np.zeros((4, num_envs))
-        self._start = (-0.05, 0.05)
-
-    def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[NDArray[Any], dict[str, Any]]:
-        """Begin episodes; `options` may have Gymnasium's `low` and `high` of the start."""
-        self._start = utils.maybe_parse_reset_bounds(options, -0.05, 0.05)
-        return super().reset(seed=seed, options=options)
-
-    def _seed(self, mask: Mask, seeds: list[int | None]) -> None:
-        """Each copy has Gymnasium's generator, so that it starts where Gymnasium's would."""
-        super()._seed(mask, seeds)
-        for copy in mask.nonzero()[0]:
-            if (seed := seeds[copy]) is not None:
-                self._generators[copy] = gym.utils.seeding.np_random(seed)[0]
-
-    def _begin(self, mask: Mask) -> None:
-        for copy in mask.nonzero()[0]:
-            self._state[:, copy] = self._generators[copy].uniform(*self._start, size=(4,))
-
-    def _observe(self) -> NDArray[np.float32]:
-        return self._state.T.astype(np.float32)
+    def _write_physics(self) -> None:
+        super()._write_physics()
+        self._tilted = bool(np.any(self.gravity_right))
 
     def _advance(self, actions: NDArray[Any]) -> tuple[NDArray[np.float64], Mask]:
         """Euler's rule on the equations of Florian 2007 without friction, in Gymnasium's order of operations."""
-        _, x_dot, theta, theta_dot = self._state
-        force = np.where(np.asarray(actions) == 1, self.force_mag, -self.force_mag)
+        x, x_dot, theta, theta_dot = self._state
+        force = (2 * np.asarray(actions) - 1) * self.force_mag
         cosine, sine = np.cos(theta), np.sin(theta)
         temp = (force + self.polemass_length * np.square(theta_dot) * sine) / self.total_mass
-        theta_acc = (self.gravity * sine - cosine * temp) / (
+        theta_acc = (self.gravity_down * sine - cosine * temp) / (
             self.length * (4.0 / 3.0 - self.masspole * np.square(cosine) / self.total_mass)
         )
         x_acc = temp - self.polemass_length * theta_acc * cosine / self.total_mass
-        change = self.tau * np.stack((x_dot, x_acc, theta_dot, theta_acc))
-        self._state = self._state + change
-        fallen = (np.abs(self._state[0]) > self.x_threshold) | (np.abs(self._state[2]) > self.theta_threshold_radians)
+        x += self.tau * x_dot
+        x_dot += self.tau * x_acc
+        theta += self.tau * theta_dot
+        theta_dot += self.tau * theta_acc
+        if self._tilted:
+            x_dot += self.tau * self.gravity_right
+        fallen = (np.abs(x) > self.x_threshold) | (np.abs(theta) > self.theta_threshold_radians)
         return np.ones(self.num_envs), fallen
-
-    def _paint(self, copy: int) -> Any:
-        """Let Gymnasium's CartPole draw the copy."""
-        of_copy = {name: np.broadcast_to(getattr(self, name), self.num_envs)[copy] for name in self.physics.names()}
-        self._painter.set_physics(**of_copy)
-        self._painter.state = self._state[:, copy]
-        return self._painter.render()  # type: ignore[no-untyped-call]  # Gymnasium's

@@ -143,6 +143,10 @@ class World(Parametric, gym.Env[Any, Any]):
         self.batch.set_physics(**changes)
         self.physics = self.batch.physics
 
+    def close(self) -> None:
+        """Close the batch."""
+        self.batch.close()
+
     def render(self) -> Any:
         """Return the picture of the only copy, shape (H, W, 3), or None without a render mode."""
         frames = self.batch.render()

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from lopgym.agents.weights import load_weights
+from lopgym.envs.show_drift import ShowDrift
 from lopgym.seeding import derive
 from lopgym.studies.compose import from_plain
 from lopgym.studies.run import Run, build_mitigations, build_model
@@ -50,9 +51,9 @@ def record(path: Path, task: int, out: Path | None = None, episodes: int = 20) -
     world = training_world(config)
     model = build_model(config, world, build_mitigations(config))
     load_weights(model, _weights(run, task))
-    stage = single_world(config, still_world(config, task * config.steps_per_task), render_mode="rgb_array")
+    stage = ShowDrift(single_world(config, still_world(config, task * config.steps_per_task), render_mode="rgb_array"))
     frames = _play(model, stage, episodes, derive(config.seed, "video", task))
-    imageio.imwrite(out, np.stack(frames), fps=stage.metadata["render_fps"])
+    imageio.imwrite(out, np.stack(frames), fps=stage.metadata["render_fps"], macro_block_size=2)
     world.close()
     stage.close()
     return out

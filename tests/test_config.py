@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import gymnasium as gym
 import pytest
 import yaml
 from hydra import compose
@@ -23,6 +24,7 @@ from lopgym.studies.config import entries, registries
 from lopgym.studies.request import MANY
 from lopgym.studies.schema import Options
 from lopgym.studies.variant import LONGEST, describe
+from tests.play import action_space
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 STUDIES = sorted(path.stem for path in (CONFIGS / "study").glob("*.yaml"))
@@ -71,10 +73,15 @@ def test_every_preset_can_be_chosen(loader: Any, group: str, name: str) -> None:
 def test_every_option_of_every_registered_thing_can_be_overridden(loader: Any, group: str, name: str) -> None:
     """Another value for each option is taken from the command line and arrives."""
     study = ["study=custom", "env.id=CartPole-v1"] if name == "custom" else ["study=catch_dqn"]
+    if group == "env" and name != "custom" and not isinstance(action_space(name), gym.spaces.Discrete):
+        study += ["agent=ppo", "agent.n_steps=32"]
     plain = {"kind": name, "id": "CartPole-v1"} if name == "custom" else {"kind": name}
     others = _others(entries(group)[name], plain)
     where = f"{group}.{name}" if group in MANY else group
-    words = [f"{where}.{option}={str(value).lower()}" for option, value in others.items()]
+    words = [
+        f"{where}.{option}={str(value).lower() if isinstance(value, bool) else value}"
+        for option, value in others.items()
+    ]
     # 2^10 x 3^2 x 5 x 7 steps are a multiple of any rollout that is tried
     config = load(loader, [*study, f"{group}={name}", "tasks=1", "steps_per_task=322560", *words])
     options = getattr(config, group)[name] if group in MANY else getattr(config, group)
@@ -91,7 +98,16 @@ def _others(entry: type[Options], given: dict[str, Any]) -> dict[str, Any]:
 
 
 def _other(entry: type[Options], plain: dict[str, Any], option: str) -> Any:
-    for value in [0.25, 7, True, False, [5], "conv", *getattr(entry.model_fields[option].annotation, "__args__", ())]:
+    for value in [
+        0.25,
+        7,
+        True,
+        False,
+        [5],
+        "conv",
+        ["Acrobot-v1"],
+        *getattr(entry.model_fields[option].annotation, "__args__", ()),
+    ]:
         with suppress(ValidationError):
             moved: Any = entry.model_validate(plain | {option: value}).plain()[option]
             if moved != plain[option]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
+import json
+import re
 from typing import Any
 
 import gymnasium as gym
@@ -15,44 +16,13 @@ from hypothesis import strategies as st
 from lopgym.envs.drift_clock import DriftClock
 from lopgym.envs.layers import owners
 from lopgym.envs.nonstationary import NonStationary
+from lopgym.envs.nonstationary_vector import NonStationaryVector
 from lopgym.envs.permute_action import PermuteAction
 from lopgym.envs.permute_observation import PermuteObservation, orders, permuted, shuffled_space
 from lopgym.envs.scale_reward import ScaleReward
 from lopgym.envs.variants import variants
-from lopgym.physics import Parametric, Physics, param
 from lopgym.schedules import Constant, Count, Cycle, Linear, Resample, Schedule, Sine, Steps
-
-
-@dataclass(frozen=True, eq=False)
-class DialPhysics(Physics):
-    """Two numbers."""
-
-    left: float = param(0.0, low=-100.0, high=100.0, unit="1", doc="a number")
-    right: int = param(0, low=0, high=100, unit="index", doc="a whole number")
-
-
-class Dial(Parametric, gym.Env[Any, Any]):
-    """Shows its two parameters; the reward is their sum; an episode has four steps."""
-
-    def __init__(self) -> None:
-        """Start at 0 and 0."""
-        self.observation_space, self.action_space = gym.spaces.Box(-100, 100, (2,)), gym.spaces.Discrete(2)
-        self.physics, self.steps, self.options = DialPhysics(), 0, None
-        self._write_physics()
-
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
-        """Begin."""
-        super().reset(seed=seed)
-        self.steps, self.options = 0, options
-        return self._see(), {"own": 1}
-
-    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
-        """Go on."""
-        self.steps += 1
-        return self._see(), float(self._see().sum()), self.steps == 4, False, {"own": 2}
-
-    def _see(self) -> Any:
-        return np.array([self.physics.left, self.physics.right], dtype=np.float32)
+from tests.dial import Dial, Dials
 
 
 def _news(info: dict[str, Any]) -> tuple[int, dict[str, float], int]:
@@ -226,6 +196,149 @@ def test_between_changes_no_schedule_is_asked() -> None:
     assert Counting.calls == before + 1
 
 
+def test_seeking_far_does_not_walk_there() -> None:
+    """Ten billion steps are a few rounds of the jumps: counted by hand, with and without common multiples."""
+    clock = DriftClock({"a": Count(period=4), "b": Cycle(values=(1.0, 2.0), period=6), "c": 3.0}, 0)
+    for rounds in (10**9, 5, 0, 10**8):
+        clock.seek(12 * rounds + 7)
+        assert clock.task == 4 * rounds + 2  # of 12 steps: 4, 6, 8 and 12
+        assert clock.values == {"a": float(3 * rounds + 1), "b": 2.0, "c": 3.0}
+        assert clock.advance(1)
+        assert clock.task == 4 * rounds + 3
+
+
+def test_own_clocks_by_hand() -> None:
+    """Left follows the step in the episode, right the episode; only right makes tasks. Episodes have four steps."""
+    env = NonStationary(
+        Dial(),
+        drifts={"left": Linear(start=0.0, end=40.0, steps=4), "right": Count(period=2)},
+        clocks={"left": "step", "right": "episode"},
+    )
+    for life in range(2):
+        observation, info = env.reset(seed=life)
+        for episode in range(5):
+            assert (observation.tolist(), info["task"]) == ([0.0, episode // 2], episode // 2)
+            for step in range(4):
+                observation, _, ended, _, info = env.step(0)
+                right = float(episode // 2)
+                assert observation.tolist() == [10.0 * step, right]
+                assert _news(info) == (episode // 2, {"left": 10.0 * step, "right": right}, 4 * episode + step)
+            assert ended
+            observation, info = env.reset()
+    assert _news(env.reset(options={"clock": 3, "episode": 9})[1]) == (4, {"left": 0.0, "right": 4.0}, 3)
+    assert _news(env.reset()[1]) == (5, {"left": 0.0, "right": 5.0}, 3)
+    with pytest.raises(ValueError, match=r"options\['episode'\]=-1 must be a whole number of episodes"):
+        env.reset(options={"episode": -1})
+
+
+@pytest.mark.parametrize("apply", ["step", "reset", "truncate"])
+def test_own_clocks_do_not_wait_for_the_life(apply: Any) -> None:
+    """Whatever becomes of changes of the life, episodes and steps in them are in force at once and cut nothing."""
+    drifts = {"left": Count(period=1), "right": Count(period=1)}
+    for clocks in ({"left": "step", "right": "episode"}, {"left": "episode", "right": "step"}):
+        env = NonStationary(Dial(), drifts=drifts, clocks=clocks, apply=apply)
+        env.reset(seed=0)
+        for episode in range(3):
+            for step in range(4):
+                observation, _, _, truncated, _ = env.step(0)
+                assert dict(zip(("left", "right"), observation.tolist(), strict=True)) == {
+                    name: {"step": step, "episode": episode}[clock] for name, clock in clocks.items()
+                }
+                assert not truncated
+            env.reset()
+
+
+def test_wrong_clocks_are_refused() -> None:
+    """Of a parameter that does not drift, unknown, without a trigger; the episode is nobody's option then."""
+    for clocks, trigger, said in (
+        ({"lift": "step"}, None, "clocks: 'lift' does not drift; did you mean 'left'?"),
+        ({"left": "episodes"}, None, "clocks: 'left' cannot follow 'episodes'; did you mean 'episode'?"),
+        ({"left": "trigger"}, None, "give a trigger if, and only if"),
+        ({}, {"cap": 3}, "give a trigger if, and only if"),
+    ):
+        with pytest.raises(ValueError, match=re.escape(said)):
+            NonStationary(Dial(), drifts={"left": 1.0}, clocks=clocks, trigger=trigger)  # type: ignore[arg-type]
+    env = NonStationary(Dial(), drifts={"left": 1.0})
+    env.reset(options={"episode": 3})
+    assert env.unwrapped.options == {"episode": 3}  # type: ignore[attr-defined]
+
+
+def test_frozen_time_stands_still() -> None:
+    """Life and episodes stop, the steps in an episode do not; then all go on from where they stood."""
+    drifts = {"left": Count(period=1), "right": Count(period=1)}
+    plain = NonStationary(Dial(), drifts=drifts, clocks={"right": "episode"})
+    within = NonStationary(Dial(), drifts=drifts, clocks={"right": "step"})
+    for env in (plain, within):
+        env.reset(seed=0)
+        env.step(0)
+        env.freeze()
+        seen = [env.step(0)[0].tolist() for _ in range(2)]
+        assert seen == ([[1.0, 0.0]] * 2 if env is plain else [[1.0, 1.0], [1.0, 2.0]])
+        assert env.reset()[1]["clock"] == 1
+        env.freeze(False)
+        assert env.step(0)[-1]["clock"] == 1
+        assert env.step(0)[0].tolist() == ([2.0, 0.0] if env is plain else [2.0, 1.0])
+        env.reset()
+        assert env.step(0)[0].tolist() == ([3.0, 1.0] if env is plain else [3.0, 0.0])
+
+
+_SNAPPED = {
+    "drifts": {
+        "left": {"kind": "random_walk", "start": 0.0, "sd": 1.0, "low": -9.0, "high": 9.0, "period": 3},
+        "right": {"kind": "cycle", "values": [0, 1, 2, 3, 4, 5, 6], "period": 1},
+    },
+    "world_seed": 4,
+}
+
+
+@pytest.mark.parametrize("clock", ["life", "episode", "step", "trigger"])
+@pytest.mark.parametrize("apply", ["step", "reset", "truncate"])
+def test_snapshots_are_exact(clock: Any, apply: Any) -> None:
+    """At every step, after JSON, on a layer that was somewhere else: everything goes on as it did."""
+    trigger = {"threshold": -1e9, "window": 2, "cap": 9} if clock == "trigger" else None
+    made = [NonStationary(Dial(), **_SNAPPED, clocks={"right": clock}, trigger=trigger, apply=apply) for _ in "ab"]  # type: ignore[arg-type]
+
+    def rest(env: Any, steps: int) -> list[Any]:
+        said = []
+        for _ in range(steps):
+            observation, _, ended, cut, info = env.step(0)
+            said += [observation.tolist(), ended, cut, _news(info)]
+            if ended or cut:
+                observation, info = env.reset()
+                said += [observation.tolist(), _news(info)]
+        return said
+
+    env, other = made
+    env.reset(seed=0)
+    other.reset(seed=3, options={"clock": 77})
+    for k in range(12):
+        rest(env, k)
+        saved, inner = json.loads(json.dumps(env.snapshot())), env.unwrapped.steps  # type: ignore[attr-defined]
+        expected = rest(env, 30)
+        for layer in (env, other):
+            layer.restore(saved)
+            layer.unwrapped.steps = inner  # type: ignore[attr-defined]
+            assert layer.snapshot() == saved
+            assert rest(layer, 30) == expected
+
+
+def test_snapshots_of_another_layer_are_refused() -> None:
+    """One line says what does not fit."""
+    env, batch = NonStationary(Dial(), drifts={"left": 1.0}), NonStationaryVector(Dials(2), drifts={"left": 1.0})
+    for saved, layer, said in (
+        (batch.snapshot(), env, "no snapshot of such a layer"),
+        (NonStationary(Dial(), drifts={"right": 1}).snapshot(), env, "its drifts ['right'], here ['left']"),
+        (NonStationaryVector(Dials(3), drifts={"left": 1.0}).snapshot(), batch, "its copies 3, here 2"),
+        (
+            NonStationary(Dial(), drifts={"left": 1.0}, clocks={"left": "trigger"}, trigger={"cap": 1}).snapshot(),
+            env,
+            "its trigger True, here False",
+        ),
+    ):
+        with pytest.raises(ValueError, match=re.escape(said)):
+            layer.restore(saved)  # type: ignore[attr-defined]
+
+
 def test_owners_are_found_anywhere_in_the_stack() -> None:
     """Through wrappers that are not ours, too."""
     base = Dial()
@@ -251,11 +364,38 @@ def test_unknown_and_doubly_owned_names_are_refused() -> None:
         NonStationary(Dial(), drifts={}, apply="stepp")  # type: ignore[arg-type]
 
 
-def test_values_out_of_bounds_are_refused_when_they_come() -> None:
-    """At once at step 0, else at the step at which they would hold."""
-    with pytest.raises(ValueError, match=r"left=101.0 is outside \[-100.0, 100.0\]"):
-        NonStationary(Dial(), drifts={"left": 101.0})
-    env = NonStationary(Dial(), drifts={"left": Steps(values=(0, 101), at=(2,))})
+@pytest.mark.parametrize(
+    ("drift", "said"),
+    [
+        (101.0, "at step 0: left=101.0 is outside [-100.0, 100.0] 1"),
+        ({"kind": "steps", "values": [0, 5, 101], "at": [2, 9]}, "at step 9: left=101.0 is outside"),
+        ({"kind": "cycle", "values": [1, 1, -101], "period": 3}, "at step 6: left=-101.0 is outside"),
+    ],
+)
+def test_values_that_a_schedule_names_are_checked_at_once(drift: Any, said: str) -> None:
+    """The error says what is out of bounds and when it would have come; the world is as it was."""
+    dial, dials = Dial(), Dials(2)
+    for make in (
+        lambda: NonStationary(dial, drifts={"left": drift}),
+        lambda: NonStationaryVector(dials, drifts={"left": drift}),
+    ):
+        with pytest.raises(ValueError, match=f"^{re.escape(said)}"):
+            make()
+    assert (dial.physics.left, dials.physics.left) == (0.0, 0.0)
+    with pytest.raises(ValueError, match=r"^at episode 2: right=0.5 must be a whole number"):
+        NonStationary(dial, drifts={"right": Cycle(values=(0, 1, 0.5), period=1)}, clocks={"right": "episode"})
+
+
+def test_a_drift_that_is_no_schedule_is_named() -> None:
+    """Whatever is wrong with it, the parameter is told first."""
+    for drift, said in ((float("nan"), "left"), ({"kind": "cycel"}, "drift of left: no schedule of kind 'cycel'")):
+        with pytest.raises(ValueError, match=said):
+            NonStationary(Dial(), drifts={"right": 1, "left": drift})
+
+
+def test_other_values_out_of_bounds_are_refused_when_they_come() -> None:
+    """At the step at which they would hold."""
+    env = NonStationary(Dial(), drifts={"left": Linear(start=99.0, end=101.0, steps=2)})
     env.reset(seed=0)
     env.step(0)
     env.step(0)
@@ -274,6 +414,8 @@ def test_constructor_arguments_are_recorded_as_plain_data() -> None:
         "stride": 2,
         "apply": "step",
         "world_seed": 0,
+        "clocks": {},
+        "trigger": None,
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from typing import Any
 
 import gymnasium as gym
@@ -15,8 +16,11 @@ from stable_baselines3.common.vec_env import VecTransposeImage
 from lopgym.agents.vec_env import GymVecEnv, deal
 from lopgym.envs import environments
 from lopgym.envs.build import batched, make_vec
+from lopgym.envs.layers import owners
+from lopgym.envs.nonstationary import NonStationary
 from lopgym.envs.nonstationary_vector import NonStationaryVector
 from lopgym.envs.world import BatchedWorld, copy_seeds, reset_mask
+from tests.dial import Dials
 from tests.play import hurried, random_actions
 
 WORLDS = [entry.name for entry in environments]
@@ -86,6 +90,107 @@ def test_a_batch_is_its_copies(world: str, apply: str, mode: str) -> None:
             masks = [{"reset_mask": ended.copy()} for _ in range(2)]
             _assert_same_step(batch.reset(options=masks[0]), copies.reset(options=masks[1]))
     assert ends > 10
+
+
+def _poles(copies: int, mode: str, apply: Any, trigger: Any = None) -> tuple[Any, Any]:
+    """CartPoles that follow all clocks, as a batch and one by one."""
+    drifts = {
+        "gravity": {"kind": "linear", "start": 1.0, "end": 40.0, "steps": 30},
+        "force_mag": {"kind": "cycle", "values": [10.0, 20.0, 5.0], "period": 2},
+        "length": {"kind": "resample", "low": 0.2, "high": 2.0, "period": 40},
+        "masscart": {"kind": "resample", "low": 0.2, "high": 2.0, "period": 1},
+    }
+    clocks = {"gravity": "step", "force_mag": "episode"} | ({"masscart": "trigger"} if trigger else {})
+    own: dict[str, Any] = {"drifts": drifts, "apply": apply, "clocks": clocks, "trigger": trigger}
+    world = environments["cartpole"]
+    batch = NonStationaryVector(world.make(copies), autoreset_mode=mode, max_episode_steps=15, **own)
+
+    def one() -> Any:
+        return gym.wrappers.TimeLimit(NonStationary(world.facts["single"](), stride=copies, **own), 15)
+
+    return batch, gym.vector.SyncVectorEnv([one] * copies, autoreset_mode=AutoresetMode(mode))
+
+
+def _assert_alike(batch: Any, copies: Any, mode: str, steps: int) -> None:
+    rng = np.random.default_rng(1)
+    _assert_same_step(batch.reset(seed=2), copies.reset(seed=2))
+    for _ in range(steps):
+        actions = rng.integers(2, size=batch.num_envs)
+        ours, theirs = batch.step(actions), copies.step(actions)
+        _assert_same_step(ours, theirs)
+        ended = ours[2] | ours[3]
+        if mode == "SameStep" and ended.any():
+            assert _told(ours[-1]["final_info"], ended) == _told(theirs[-1]["final_info"], ended)
+        if mode == "Disabled" and ended.any():
+            _assert_same_step(*(env.reset(options={"reset_mask": ended.copy()}) for env in (batch, copies)))
+
+
+@pytest.mark.parametrize("apply", ["step", "reset", "truncate"])
+@pytest.mark.parametrize("mode", ["SameStep", "Disabled"])
+def test_copies_keep_their_own_clocks(mode: str, apply: str) -> None:
+    """Bit for bit: each copy counts its own episodes and the steps in them, and is in tasks of its own."""
+    batch, copies = _poles(3, mode, apply)
+    _assert_alike(batch, copies, mode, 150)
+    assert apply == "truncate" or len(set(batch.snapshot()["in_force"]["task"])) > 1
+
+
+@pytest.mark.parametrize("apply", ["step", "reset", "truncate"])
+@pytest.mark.parametrize("trigger", [{"threshold": 11.0, "window": 3}, {"plateau": 2.0, "window": 2, "cap": 50}])
+def test_the_trigger_of_a_batch_of_one_is_that_of_the_single(trigger: Any, apply: str) -> None:
+    """It fires at the same steps, whoever cuts the episodes."""
+    batch, single = _poles(1, "SameStep", apply, trigger)
+    _assert_alike(batch, single, "SameStep", 300)
+    fired = batch.own_clocks.watch.log
+    assert fired == single.envs[0].env.own_clocks.watch.log
+    assert len(fired) > 3
+
+
+@pytest.mark.parametrize("mode", ["SameStep", "Disabled", "NextStep"])
+@pytest.mark.parametrize("apply", ["step", "reset", "truncate"])
+def test_snapshots_of_a_batch_are_exact(mode: str, apply: str) -> None:
+    """After JSON, on a layer that was somewhere else, with a twin of the world below it."""
+    trigger = {"threshold": 12.0, "window": 4, "cap": 90}
+    batch, other = (_poles(3, mode, apply, trigger)[0] for _ in range(2))
+
+    def rest(env: Any, steps: int) -> list[Any]:
+        said, rng = [], np.random.default_rng(5)
+        for _ in range(steps):
+            observation, reward, terminated, truncated, info = env.step(rng.integers(2, size=3))
+            said.append([x.tolist() for x in (observation, reward, terminated, truncated)])
+            said.append(_told({key: info[key] for key in ("task", "drift", "clock")}, slice(None)))
+            if mode == "Disabled" and (terminated | truncated).any():
+                said.append(env.reset(options={"reset_mask": terminated | truncated})[0].tolist())
+        return said
+
+    batch.reset(seed=0)
+    other.reset(seed=8, options={"clock": 120})
+    for steps in (1, 7, 20):
+        rest(batch, steps)
+        saved = json.loads(json.dumps(batch.snapshot()))
+        twin = copy.deepcopy(batch.env)
+        expected = rest(batch, 60)
+        other.restore(saved)
+        other.env, other._owners = twin, owners(twin, other.drifting)
+        assert other.snapshot() == saved
+        assert rest(other, 60) == expected
+
+
+def test_a_frozen_batch_stands_still() -> None:
+    """The clock and the tasks stop for all copies, and go on from where they stood."""
+    batch = NonStationaryVector(
+        Dials(2), drifts={"left": {"kind": "count", "period": 2}, "right": {"kind": "count", "period": 1}},
+        clocks={"right": "episode"}, autoreset_mode="SameStep",
+    )  # fmt: skip
+    batch.reset(seed=0)
+    actions = np.zeros(2, dtype=int)
+    batch.step(actions)
+    batch.freeze()
+    for _ in range(9):
+        observation, *_, info = batch.step(actions)
+        assert (observation.tolist(), info["clock"].tolist(), info["task"].tolist()) == ([[1, 0]] * 2, [2, 2], [1, 1])
+    batch.freeze(False)
+    assert batch.step(actions)[-1]["clock"].tolist() == [2, 2]
+    assert batch.step(actions)[0].tolist() == [[3, 1], [3, 1]]
 
 
 def test_copies_can_be_in_different_tasks() -> None:

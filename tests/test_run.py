@@ -8,12 +8,14 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import gymnasium as gym
 import imageio_ffmpeg
 import numpy as np
 import pytest
 import yaml
 
 import lopgym
+from lopgym.envs.show_drift import ShowDrift
 from lopgym.record import read_metrics, repeatable
 from lopgym.studies.compose import ConfigError, from_plain
 from lopgym.studies.run import Run
@@ -165,7 +167,9 @@ def _frames(film: Path, height: int) -> Any:
 def test_a_video_shows_the_agent(run: Run, tmp_path: Path) -> None:
     """Frames of the asked size and number come back from the file."""
     film = record(run.path, 1, tmp_path / "film.mp4", episodes=2)
-    frames = _frames(film, height=192)
+    stage = ShowDrift(gym.make("lopgym/Catch-v0", render_mode="rgb_array"))
+    stage.reset()
+    frames = _frames(film, height=len(stage.render()) // 2 * 2)
     assert len(frames) == 2 * 6
     assert frames[0].std() > 5
     with pytest.raises(FileNotFoundError, match="tasks 0 to 1"):

@@ -69,7 +69,9 @@ def test_checkers_pass_with_the_drift_layer_on(world: str, apply: str, check: An
     with warnings.catch_warnings(record=True) as heard:
         warnings.simplefilter("always")
         check(env)
-    allowed = ("is different from the unwrapped version", "infinity")
+    # Advice of Stable-Baselines3 that does not concern us: Pendulum's torque is Gymnasium's, our own images are small.
+    advice = ("symmetric and normalized", "minimal resolution")
+    allowed = ("is different from the unwrapped version", "infinity", *advice)
     assert [str(w.message) for w in heard if not any(part in str(w.message) for part in allowed)] == []
 
 
@@ -164,9 +166,11 @@ def test_copies_and_pickles_go_on_alike(world: str) -> None:
 
 
 def _parameters() -> list[tuple[str, str]]:
-    """Every (world, parameter) in every stack, those of optional layers included."""
-    own = [(world, name) for world in WORLDS for name in batched(world=world, drifts={}).unwrapped.physics.names()]
-    return own + [(w, n) for w in WORLDS for layer in layers for n in layer.facts["vector"].physics_type.names()]
+    """Every (world, parameter) of what a registered id is made of; tests/test_channels.py has the layers on demand."""
+    stacks = {world: stack(single(world, drifts={})) for world in WORLDS}
+    return [
+        (w, n) for w, env in stacks.items() for one in env if isinstance(one, Parametric) for n in one.physics.names()
+    ]
 
 
 def _declared(world: str, name: str) -> tuple[float, dict[str, Any]]:
@@ -185,10 +189,17 @@ def _owner(env: Any, name: str) -> Parametric:
 def test_every_declared_parameter_matters(world: str, name: str) -> None:
     """Somewhere between its bounds, each parameter changes what is seen or earned, single and batched."""
     default, bounds = _declared(world, name)
-    others = [default + 1, default + 2, default + 3] if isinstance(default, int) else [default / 2, bounds["low"]]
+    whole = isinstance(default, int)
+    others = [*range(default + 1, default + 9)] if whole else [default / 2, bounds["low"], bounds["high"]]
+    trials = [(v, steps) for steps in (150, 2400) for v in others if bounds["low"] <= v <= bounds["high"]]
     for make in (lambda v: single(world, drifts={name: v}), lambda v: batched(4, world=world, drifts={name: v})):
-        base = [said[:-1] for said in _roll(make(default), 150)]
-        assert any(not _same(base, [said[:-1] for said in _roll(make(value), 150)]) for value in others)
+        assert any(_differ(make(default), make(value), steps) for value, steps in trials)
+
+
+def _differ(one: Any, other: Any, steps: int) -> bool:
+    """Whether two worlds are ever told apart; at random, it can take long to meet the place where they differ."""
+    said, too = ([told[:-1] for told in _roll(env, steps)] for env in (one, other))
+    return not _same(said, too)
 
 
 @pytest.mark.parametrize(("world", "name"), _parameters())

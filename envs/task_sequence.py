@@ -1,0 +1,161 @@
+"""Task sequence: several registered environments, one after another, behind one common pair of spaces."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from numpy.typing import NDArray
+
+from lopgym.envs import environments
+from lopgym.envs.common_space import common_action, common_observation, own_action, padded
+from lopgym.envs.painting import Image
+from lopgym.envs.variants import MAX_INDEX
+from lopgym.envs.world import METADATA, BatchedWorld, Mask, Step
+from lopgym.physics import Physics, Value, param
+from lopgym.registry import nearest
+
+
+@dataclass(frozen=True, eq=False)
+class TaskSequencePhysics(Physics):
+    """What can drift."""
+
+    task: int = param(0, low=0, high=MAX_INDEX, unit="index", doc="which environment: number `task` modulo their count")
+
+
+@environments.register(
+    "task_sequence",
+    id="TaskSequence-v0",
+    drifts={"task": {"kind": "count", "period": 20_000}},
+)
+class BatchedTaskSequence(BatchedWorld):
+    """Play one registered environment after another, their observations and actions padded to a common size.
+
+    ## Description
+    Any Gymnasium ids in a row, with one network for all of them. Nothing tells the agent which one it is in, except
+    what it sees. Each copy owns one instance of each environment that it has met. The batch steps them in turn, so it
+    is as fast as they are and no faster; what they say in `info` is not passed on.
+
+    ## Action Space
+    Of discrete actions, `Discrete(most)`, the largest of all: action a of a task with n actions is a modulo n. Of
+    continuous ones, `Box(-1, 1, (most,), float32)`: the first elements, scaled to the task's own bounds; the others do
+    nothing.
+
+    ## Observation Space
+    `Box(low, high, (most,), float32)`: the observation, flattened as `gymnasium.spaces.flatten` does, then zeros. The
+    bounds are the widest of all tasks.
+
+    ## Rewards
+    The task's own; there is no scaling, which is a part of the difficulty.
+
+    ## Starting State
+    The task's own, seeded anew at every episode.
+
+    ## Episode End
+    The task's own: its terminations, and its time limit as truncation.
+
+    ## Drift
+    | parameter | unit | default drift |
+    | --- | --- | --- |
+    | `task` | index | `count`, `period` 20 000 |
+
+    The task cannot change within an episode: it is taken up at the next reset of a copy. With `apply` `truncate` or
+    `reset`, `info["drift"]` is also the task that is being played; with `step`, it can be ahead until the episode ends.
+
+    ## Arguments
+    `ids` (CartPole-v1, Acrobot-v1, MountainCar-v0): what to play, in order. Their own drift, if they have any, starts
+    over at every episode.
+
+    ## Version History
+    * v0: first version.
+    """
+
+    metadata = METADATA | {"render_fps": 30}
+    physics_type = TaskSequencePhysics
+    task: Value
+
+    def __init__(
+        self,
+        num_envs: int = 1,
+        render_mode: str | None = None,
+        *,
+        ids: tuple[str, ...] = ("CartPole-v1", "Acrobot-v1", "MountainCar-v0"),
+    ) -> None:
+        """Look at the spaces of every task.
+
+        Raises:
+            ValueError: there is no id, one is not registered, or their spaces have no common one.
+        """
+        self._ids = _registered(ids)
+        of_id = {id: _spaces_of(id) for id in self._ids}
+        seen = common_observation({id: observation for id, (observation, _) in of_id.items()})
+        done = common_action({id: action for id, (_, action) in of_id.items()})
+        self._spaces = [of_id[id] for id in self._ids]
+        # By copy and number of the task.
+        self._tasks: list[dict[int, gym.Env[Any, Any]]] = [{} for _ in range(num_envs)]
+        self._task = np.zeros(num_envs, dtype=np.int64)
+        self._seen = np.zeros((num_envs, *seen.shape), dtype=np.float32)
+        self._over = np.ones(num_envs, dtype=np.bool_)
+        super().__init__(num_envs, render_mode, seen, done)
+
+    def step(self, actions: NDArray[Any]) -> Step:
+        """Step the task of every copy; one whose episode is over stays as it is."""
+        reward = np.zeros(self.num_envs)
+        terminated, truncated = (np.zeros(self.num_envs, dtype=np.bool_) for _ in range(2))
+        for copy in np.flatnonzero(~self._over).tolist():
+            number = int(self._task[copy])
+            action = own_action(self._spaces[number][1], actions[copy])
+            seen, earned, terminated[copy], truncated[copy], _ = self._tasks[copy][number].step(action)
+            self._see(copy, seen)
+            reward[copy] = float(earned)
+        self._over |= terminated | truncated
+        self.count += 1
+        return self._observe(), reward, terminated, truncated, {}
+
+    def close_extras(self, **kwargs: Any) -> None:
+        """Close every task."""
+        for tasks in self._tasks:
+            for task in tasks.values():
+                task.close()
+
+    def _begin(self, mask: Mask) -> None:
+        seeds = self.integers(2**31)
+        numbers = np.broadcast_to(self.task, self.num_envs) % len(self._ids)
+        self._task[mask], self._over[mask] = numbers[mask], False
+        for copy in np.flatnonzero(mask).tolist():
+            self._see(copy, self._played(copy).reset(seed=int(seeds[copy]))[0])
+
+    def _played(self, copy: int) -> gym.Env[Any, Any]:
+        """Return what a copy plays now, made at the first time."""
+        number, tasks = int(self._task[copy]), self._tasks[copy]
+        if number not in tasks:
+            tasks[number] = gym.make(self._ids[number], render_mode=self.render_mode, disable_env_checker=True)
+        return tasks[number]
+
+    def _see(self, copy: int, observation: Any) -> None:
+        space, _ = self._spaces[self._task[copy]]
+        self._seen[copy] = padded(space, observation, self._seen.shape[1])
+
+    def _observe(self) -> NDArray[np.float32]:
+        return self._seen.copy()
+
+    def _paint(self, copy: int) -> Image:
+        return np.asarray(self._played(copy).render())
+
+
+def _registered(ids: Sequence[str]) -> tuple[str, ...]:
+    if isinstance(ids, str) or not ids:
+        raise ValueError(f"ids={ids!r} must be a list of at least one registered environment")
+    for id in ids:
+        if ":" not in id and id not in gym.registry:  # `module:id` registers itself when it is made
+            raise ValueError(f"ids: no environment {id!r} is registered; {nearest(id, gym.registry)}")
+    return tuple(ids)
+
+
+def _spaces_of(id: str) -> tuple[gym.Space[Any], gym.Space[Any]]:
+    env = gym.make(id, disable_env_checker=True)
+    env.close()
+    return env.observation_space, env.action_space
