@@ -43,7 +43,8 @@ class TaskReport(BaseCallback):
     """Writes `task/...` and `drift/...`, and says how far the run is.
 
     An episode belongs to the task in which it ends. `task/return` is the mean return of the episodes that ended since
-    the last report, `task/auc` of the whole task, `task/final` of its last quarter.
+    the last report, `task/auc` of the whole task, `task/final` of its last quarter. `task/reward_rate` is the mean
+    reward of a step over the whole task: the score of worlds without episodes, or whose episodes end when all is won.
     """
 
     def __init__(
@@ -63,10 +64,13 @@ class TaskReport(BaseCallback):
         self._report_at = report_every
         self._ended: list[tuple[int, float]] = []  # (step within the task, return) of this task's episodes
         self._reported = 0  # how many of them `task/return` has covered
+        self._earned = 0.0  # reward in this task, over all copies
         self._drift: Mapping[str, float] = {}
 
     def _on_step(self) -> bool:
-        infos = self.locals["infos"]
+        infos, normalizer = self.locals["infos"], self.model.get_vec_normalize_env()
+        rewards = self.locals["rewards"] if normalizer is None else normalizer.get_original_reward()
+        self._earned += float(np.sum(rewards))
         self._drift = infos[0].get("drift", {})
         within = (self.num_timesteps - 1) % self._steps_per_task + 1
         self._ended += [(within, info["episode"]["r"]) for info in infos if "episode" in info]
@@ -93,8 +97,9 @@ class TaskReport(BaseCallback):
     def _close_task(self) -> None:
         last = [r for step, r in self._ended if step > (1 - FINAL) * self._steps_per_task]
         whole = [r for _, r in self._ended]
-        self._recorder.write(self.num_timesteps, _mean("task/auc", whole) | _mean("task/final", last))
-        self._ended, self._reported = [], 0
+        rate = {"task/reward_rate": self._earned / self._steps_per_task}
+        self._recorder.write(self.num_timesteps, _mean("task/auc", whole) | _mean("task/final", last) | rate)
+        self._ended, self._reported, self._earned = [], 0, 0.0
 
 
 def _mean(tag: str, values: list[float]) -> dict[str, float]:

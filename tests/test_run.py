@@ -44,6 +44,7 @@ def test_every_tag_of_a_run_is_there(run: Run) -> None:
         "task/return",
         "task/auc",
         "task/final",
+        "task/reward_rate",
         "eval/0/return",
         "eval/1/return",
         "drift/observation_order",
@@ -79,6 +80,8 @@ def test_tensorboard_reads_back_every_value(run: Run) -> None:
 def test_a_task_is_scored_once_at_its_end(run: Run) -> None:
     """`task/auc` and `task/final` have one value a task, and `final` looks at the last quarter of its episodes."""
     assert run.series("task/auc")[0] == run.series("task/final")[0] == [400, 800]
+    # Catch pays once an episode of 5 steps, so that the mean reward of a step is a fifth of the mean return.
+    assert run.series("task/reward_rate")[1] == pytest.approx([value / 5 for value in run.series("task/auc")[1]])
     steps, index = run.series("task/index")
     assert all(i == (step - 1) // 400 for step, i in zip(steps, index, strict=True))
     _, order = run.series("drift/observation_order")
@@ -209,3 +212,19 @@ def test_a_foreign_world_can_drift(tmp_path: Path) -> None:
     )
     assert done.series("drift/observation_order")[1] == [0, 0, 1, 1]
     assert done.series("drift/reward_scale")[1] == [2.0] * 4
+
+
+def test_a_world_without_episodes_is_scored_by_its_reward_rate(tmp_path: Path) -> None:
+    """Forager never ends: no returns, but a rate for each task."""
+    done = lopgym.run(
+        "custom",
+        agent="dqn",
+        runs_dir=str(tmp_path),
+        tasks=2,
+        steps_per_task=200,
+        probe_every=200,
+        report_every=100,
+        env={"id": "lopgym/Forager-v0", "n_envs": 1},
+    )
+    assert done.series("task/auc") == ([], [])
+    assert done.series("task/reward_rate")[0] == [200, 400]
