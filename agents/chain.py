@@ -16,8 +16,12 @@ PASSIVE = (nn.Flatten, nn.Identity, nn.Dropout, nn.LayerNorm, nn.BatchNorm1d, nn
 
 
 def leaves(modules: Iterable[nn.Module]) -> list[nn.Module]:
-    """Return the modules without parts, in the order in which they were registered."""
-    return [leaf for module in modules for leaf in module.modules() if not any(leaf.children())]
+    """Return the modules that compute something themselves, in the order in which they were registered.
+
+    An empty `Sequential` has no parts either, but does nothing.
+    """
+    every = (part for module in modules for part in module.modules())
+    return [part for part in every if not [*part.children()] and not isinstance(part, nn.Sequential)]
 
 
 def affines(modules: Iterable[nn.Module]) -> list[Affine]:

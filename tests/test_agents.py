@@ -145,6 +145,16 @@ def test_every_parameter_is_trained_and_named(name: str) -> None:
     assert all(layer.outgoing for layer in parts.layers)
 
 
+@pytest.mark.parametrize("stack", [(), ("layer_norm",), ("dropout",), ("layer_norm", "dropout")])
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_units_are_read_behind_their_activation(name: str, stack: tuple[str, ...]) -> None:
+    """Whatever is built around it, the module that stands for a layer's output is its ReLU."""
+    model = build(name, {method: mitigations.build(method) for method in stack})
+    layers = anatomy_of(model).layers
+    assert len(layers) == {"dqn": 2, "ppo": 4}[name]
+    assert all(type(layer.activation) is torch.nn.ReLU for layer in layers)
+
+
 def test_a_fresh_network_disturbs_no_random_stream_and_differs() -> None:
     """`fresh` draws another network each time and leaves torch's generator where it was."""
     for name in ALGORITHMS:
