@@ -58,11 +58,11 @@ class Plasticity(BaseCallback):
         self.probe_every, self.write, self.seed = probe_every, write, seed
         self.learner: Learner
         self._counts: dict[str, float] = {}
-        self._probe_at = self._flush_at = probe_every
         self._seconds, self._told = 0.0, 0
 
     def _on_training_start(self) -> None:
         model: Any = self.model
+        self._probe_at = self._flush_at = self.num_timesteps + self.probe_every
         self._warm_up = getattr(model, "learning_starts", 0)
         if self.steps_per_task is not None:
             self.task_change.prepare(model, self.steps_per_task, self.locals["total_timesteps"])

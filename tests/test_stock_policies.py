@@ -51,6 +51,22 @@ def test_a_stock_policy_is_measured_without_being_disturbed(name: str) -> None:
 
 
 @every_agent
+def test_a_second_call_of_learn_is_measured_from_its_start(name: str) -> None:
+    """One callback for two calls: the steps begin at 0 again, and so do the measurements."""
+    steps: list[int] = []
+    model = STOCK[name](_catch())
+    callback = Plasticity(
+        probes={"weight_norm": probes["weight_norm"].make},
+        probe_every=50,
+        write=lambda step, values: steps.append(step),
+    )
+    model.learn(200, callback=callback)
+    first, steps[:] = list(steps), []
+    model.learn(200, callback=callback)
+    assert first == steps != []
+
+
+@every_agent
 def test_the_world_tells_when_the_task_changes(name: str) -> None:
     """Without `steps_per_task` the change is seen in the infos, before the first action of the new task."""
     changes: list[tuple[int, int]] = []
