@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from gymnasium.envs.classic_control.cartpole import CartPoleEnv
 from numpy.typing import NDArray
 
 from lopgym.envs import environments
+from lopgym.envs.cartpole_motion import CartPoleMotion
 from lopgym.envs.classic import BatchedClassic, Classic
+from lopgym.envs.tilt import TiltedGravity
 from lopgym.envs.world import METADATA, Mask
 from lopgym.physics import Physics, param
 
@@ -19,7 +21,7 @@ _FALLEN = 12 * 2 * math.pi / 360
 
 
 @dataclass(frozen=True, eq=False)
-class CartPolePhysics(Physics):
+class CartPolePhysics(TiltedGravity, Physics):
     """What can drift. The limits can only shrink: the observation space was made for Gymnasium's."""
 
     gravity: float = param(9.8, low=0.1, high=50.0, unit="m/s^2", doc="pull on the pole")
@@ -48,18 +50,6 @@ class CartPolePhysics(Physics):
         return self.masspole * self.length
 
     @property
-    def gravity_down(self) -> float:
-        """The part of gravity that pulls down, m/s^2."""
-        cosine: float = np.cos(self.gravity_angle)
-        return self.gravity * cosine
-
-    @property
-    def gravity_right(self) -> float:
-        """The part of gravity that pulls to the right, m/s^2."""
-        sine: float = np.sin(self.gravity_angle)
-        return self.gravity * sine
-
-    @property
     def start_low(self) -> float:
         """Least value of each number at the start."""
         return -self.start_range
@@ -74,22 +64,35 @@ class CartPole(Classic, CartPoleEnv):
     """Gymnasium's CartPole, with parameters that can change."""
 
     physics_type = CartPolePhysics
-    gravity_down: float
+    # Gymnasium's step knows of no gravity but that which pulls down.
+    other_names: ClassVar[dict[str, str]] = {"gravity": "gravity_down", "tilt": "gravity_angle"}
+    gravity_angle: float
     gravity_right: float
+
+    @property
+    def tilt(self) -> float:
+        """The direction of gravity, rad. An environment that is no more than a CartPole is upright where this is 0."""
+        return self.gravity_angle
+
+    @tilt.setter
+    def tilt(self, angle: float) -> None:
+        if type(self) in (CartPole, UprightCartPole):
+            self.__class__ = CartPole if angle else UprightCartPole
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """Take one step; gravity to the right is added by Euler's rule to the velocity that Gymnasium finds."""
-        if not self._tilted:
-            return CartPoleEnv.step(self, action)  # type: ignore[no-untyped-call, no-any-return]  # faster than super()
-        _, *rest = super().step(action)  # type: ignore[no-untyped-call]
+        said: tuple[Any, float, bool, bool, dict[str, Any]] = super().step(action)  # type: ignore[no-untyped-call]
+        if not self.gravity_angle:
+            return said
         assert self.state is not None
         self.state[1] += self.tau * self.gravity_right
-        return self.state.astype(np.float32), *rest
+        return self.state.astype(np.float32), *said[1:]
 
-    def _write_physics(self) -> None:
-        super()._write_physics()
-        self.gravity = float(self.gravity_down)  # all that Gymnasium's step knows of
-        self._tilted = bool(self.gravity_right)
+
+class UprightCartPole(CartPole):
+    """CartPole while gravity points down: the step is Gymnasium's itself, without a call between."""
+
+    step = CartPoleEnv.step
 
 
 @environments.register(
@@ -153,36 +156,23 @@ class BatchedCartPole(BatchedClassic):
     physics_type = CartPolePhysics
     single_type = CartPole
     state_size = start_size = 4
-    gravity_down: Any
     gravity_right: Any
-    masspole: Any
-    length: Any
-    force_mag: Any
     tau: Any
-    x_threshold: Any
-    theta_threshold_radians: Any
-    total_mass: Any
-    polemass_length: Any
+
+    def __init__(self, num_envs: int = 1, render_mode: str | None = None) -> None:
+        """Set up N cart-poles."""
+        super().__init__(num_envs, render_mode)
+        self._motion, self._ones = CartPoleMotion(self._state), np.ones(num_envs)  # which moves that very array
 
     def _write_physics(self) -> None:
         super()._write_physics()
-        self._tilted = bool(np.any(self.gravity_right))
+        self._tilted, self._changed = bool(np.count_nonzero(self.gravity_right)), True
 
     def _advance(self, actions: NDArray[Any]) -> tuple[NDArray[np.float64], Mask]:
-        """Euler's rule on the equations of Florian 2007 without friction, in Gymnasium's order of operations."""
-        x, x_dot, theta, theta_dot = self._state
-        force = (2 * np.asarray(actions) - 1) * self.force_mag
-        cosine, sine = np.cos(theta), np.sin(theta)
-        temp = (force + self.polemass_length * np.square(theta_dot) * sine) / self.total_mass
-        theta_acc = (self.gravity_down * sine - cosine * temp) / (
-            self.length * (4.0 / 3.0 - self.masspole * np.square(cosine) / self.total_mass)
-        )
-        x_acc = temp - self.polemass_length * theta_acc * cosine / self.total_mass
-        x += self.tau * x_dot
-        x_dot += self.tau * x_acc
-        theta += self.tau * theta_dot
-        theta_dot += self.tau * theta_acc
+        if self._changed:
+            self._motion.take(self)
+            self._changed = False
+        fallen = self._motion.step(actions)
         if self._tilted:
-            x_dot += self.tau * self.gravity_right
-        fallen = (np.abs(x) > self.x_threshold) | (np.abs(theta) > self.theta_threshold_radians)
-        return np.ones(self.num_envs), fallen
+            self._state[1] += self.tau * self.gravity_right
+        return self._ones.copy(), fallen

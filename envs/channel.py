@@ -20,6 +20,9 @@ ONE = np.ones(1, dtype=np.bool_)  # the mask of the only copy
 ONE.flags.writeable = False
 
 
+_ARRAYS = (gym.spaces.Box, gym.spaces.Discrete, gym.spaces.MultiDiscrete, gym.spaces.MultiBinary)
+
+
 class Channel(Parametric):
     """One way of changing what passes between N copies of an environment and the agent.
 
@@ -104,7 +107,7 @@ class SingleLayer(Channel, gym.Wrapper[Any, Any, Any, Any], RecordConstructorArg
         return observation, info
 
 
-class VectorLayer(Channel, gym.vector.VectorWrapper[Any, Any, Any, Any, Any]):
+class VectorLayer(Channel, gym.vector.VectorWrapper):
     """The wrapper of a batch that carries a channel; the drift layer outside resets the copies that have ended."""
 
     def __init__(self, env: gym.vector.VectorEnv[Any, Any, Any]) -> None:
@@ -125,6 +128,17 @@ class VectorLayer(Channel, gym.vector.VectorWrapper[Any, Any, Any, Any, Any]):
         observation, info = self.env.reset(seed=seed, options=options)
         self._begin(mask, copy_seeds(seed, self._copies))
         return observation, info
+
+
+def arrays(space: gym.Space[Any]) -> gym.Space[Any]:
+    """Return the space if what is in it are numbers or arrays.
+
+    Raises:
+        TypeError: it is not.
+    """
+    if not isinstance(space, _ARRAYS):
+        raise TypeError(f"what is in {space} cannot be kept: only Box, Discrete, MultiDiscrete and MultiBinary can")
+    return space
 
 
 def column(value: Value) -> NDArray[Any]:

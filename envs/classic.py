@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import Any, ClassVar
 
 import gymnasium as gym
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from lopgym.envs.world import BatchedWorld, Mask
 from lopgym.physics import Parametric, Value
 
-_AHEAD = 16  # starts drawn at a time
+_AHEAD = 128  # starts drawn at a time
 
 
 class Classic(Parametric, gym.Env[Any, Any]):
@@ -26,19 +27,24 @@ class Classic(Parametric, gym.Env[Any, Any]):
         super().__init__(render_mode=render_mode, **options)  # type: ignore[call-arg]  # Gymnasium's class comes next
         self.physics = self.physics_type()
         self._write_physics()
-
-    def set_physics(self, **changes: Value) -> None:
-        """Change parameters, as Python's numbers: NumPy's would turn Gymnasium's single precision into double."""
-        super().set_physics(**{name: float(value) for name, value in changes.items()})
+        self._starts = attrgetter(*self.start_options.values())
+        self._usual_start = self._starts(self)
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what a copy needs to go on; it opens a window of its own."""
-        return vars(self) | {"screen": None, "clock": None, "surf": None}
+        state: dict[str, Any] = super().__getstate__()
+        return state | {"screen": None, "clock": None, "surf": None}
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Begin an episode; `options` are Gymnasium's, and win over the parameters of the start."""
-        start = {option: getattr(self, name) for option, name in self.start_options.items()}
-        return super().reset(seed=seed, options=start | (options or {}))
+        start = self._starts(self)
+        if start != self._usual_start:
+            options = dict(zip(self.start_options, start, strict=True)) | (options or {})
+        return super().reset(seed=seed, options=options)
+
+    def _checked(self, name: str, value: Value) -> Value:
+        """Keep Python's numbers: NumPy's would turn Gymnasium's single precision into double."""
+        return super()._checked(name, float(value))
 
 
 class BatchedClassic(BatchedWorld):
@@ -64,9 +70,11 @@ class BatchedClassic(BatchedWorld):
         self._state = np.zeros((self.state_size, num_envs))
         self._fresh = np.ones(num_envs, dtype=np.bool_)  # copies that have taken no step in their episode yet
         self._start: dict[str, float] = {}
-        self._ahead = np.zeros((num_envs, _AHEAD, self.state_size))
+        self._ahead = np.zeros((num_envs * _AHEAD, self.state_size))  # starts of the first copy, of the second ...
+        self._behind = _AHEAD * np.arange(1, num_envs + 1)  # the row after the last one of each copy
         self._left = np.zeros(num_envs, dtype=np.int64)  # how many starts of each copy are still to be used
         self._bounds: list[Any] = [None, None]  # between which they were drawn
+        self._bounds_of: tuple[Any, ...] = (None, None)  # the physics and the options that they are from
 
     def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[NDArray[Any], dict[str, Any]]:
         """Begin episodes; `options` may have Gymnasium's bounds of the start, for all copies.
@@ -74,9 +82,12 @@ class BatchedClassic(BatchedWorld):
         Raises:
             ValueError: a bound is no number, or the lower one is above the upper one.
         """
-        given = {name: value for name, value in (options or {}).items() if name in self.single_type.start_options}
-        self._start = {name: verify_number_and_cast(value) for name, value in given.items()}
+        names, given = self.single_type.start_options, options or {}
+        self._start = {name: verify_number_and_cast(given[name]) for name in names if name in given}
         return super().reset(seed=seed, options=options)
+
+    def _count(self, which: NDArray[Any]) -> None:
+        """Count nothing: all luck comes from the generators."""
 
     def _seed(self, mask: Mask, seeds: list[int | None]) -> None:
         super()._seed(mask, seeds)
@@ -86,22 +97,34 @@ class BatchedClassic(BatchedWorld):
                 self._left[copy] = 0
 
     def _begin(self, mask: Mask) -> None:
-        self._take_bounds()
+        if self.physics is not self._bounds_of[0] or self._start != self._bounds_of[1]:
+            self._take_bounds()
         copies = mask.nonzero()[0]
-        for copy in copies[self._left[copies] == 0]:
-            first, second = self._ends
-            self._ahead[copy] = self._draw(self._generators[copy], first[copy], second[copy])
-            self._left[copy] = _AHEAD
-        self._state[:, copies] = self._ahead[copies, -self._left[copies]].T
-        self._left[copies] -= 1
+        left = self._left[copies]
+        if np.count_nonzero(left) < left.size:
+            left = self._draw_ahead(copies)
+        self._state[:, copies] = self._ahead.take(self._behind[copies] - left, axis=0).T
+        self._left[copies] = left - 1
         self._fresh[copies] = True
+
+    def _draw_ahead(self, copies: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Draw starts for those of the copies that have none; return how many each of the copies has now."""
+        first, second = self._ends
+        for copy in copies[self._left[copies] == 0].tolist():
+            starts = self._draw(self._generators[copy], first[copy], second[copy])
+            self._ahead[self._behind[copy] - _AHEAD : self._behind[copy]] = starts
+            self._left[copy] = _AHEAD
+        return self._left[copies]
 
     def _take_bounds(self) -> None:
         """Note between which numbers, one for all or shape (N,), episodes now start."""
         options = self.single_type.start_options.items()
         bounds = [self._start.get(option, getattr(self, name)) for option, name in options]
-        if all(one is other for one, other in zip(bounds, self._bounds, strict=True)):
-            return
+        if not all(map(_surely_equal, bounds, self._bounds)):
+            self._draw_between(bounds)
+        self._bounds_of = self.physics, self._start
+
+    def _draw_between(self, bounds: list[Any]) -> None:
         if "low" in self.single_type.start_options and np.any(np.greater(*bounds)):
             raise ValueError(f"the start has low={bounds[0]} above high={bounds[1]}")
         if not all(np.array_equal(one, other) for one, other in zip(bounds, self._bounds, strict=True)):
@@ -139,3 +162,8 @@ class BatchedClassic(BatchedWorld):
         self._painter.set_physics(**{name: values[copy] for name, values in of_copy.items()})
         self._painter.state = self._state[:, copy]
         return self._painter.render()
+
+
+def _surely_equal(one: Any, other: Any) -> bool:
+    """Return whether two values of a parameter are equal, if that costs nothing."""
+    return one is other or (isinstance(one, float) and isinstance(other, float) and one == other)

@@ -6,25 +6,34 @@ from collections.abc import Iterator, Mapping
 from itertools import islice
 
 from lopgym.envs.own_clocks import Clocks
-from lopgym.physics import Parametric
+from lopgym.physics import Parametric, Physics
 from lopgym.schedules import Schedule
 
 _PIECES = 1000  # of one schedule that are looked at: a recorded series can have millions
 
 
 def check_known_values(owners: Mapping[str, Parametric], schedules: Mapping[str, Schedule], clocks: Clocks) -> None:
-    """Try the values that schedules name (`value`, `values`) on the owners of the parameters; nothing is changed.
+    """Try the values that schedules name, and how far they go, on the owners of the parameters; nothing is changed.
+
+    A schedule names values by `value` or `values`, and says how far it goes by `extremes`, which only the life, a clock
+    without end, is sure to come to.
 
     Raises:
-        ValueError: a value is out of bounds; the message says of what, and when it would have come.
+        ValueError: a value is out of bounds; the message says of what, and when it would have come if that is known.
     """
     for name, schedule in schedules.items():
+        physics, clock = owners[name].physics, clocks.get(name, "life")
         for k, value in _named_values(schedule):
-            try:
-                owners[name].physics.checked(name, value)
-            except ValueError as error:
-                clock = clocks.get(name, "life")
-                raise ValueError(f"at {'step' if clock == 'life' else clock} {k}: {error}") from None
+            _try(physics, name, value, f"at {'step' if clock == 'life' else clock} {k}")
+        for value in getattr(schedule, "extremes", ()) if clock == "life" else ():
+            _try(physics, name, value, "sooner or later")
+
+
+def _try(physics: Physics, name: str, value: float, when: str) -> None:
+    try:
+        physics.checked(name, value)
+    except ValueError as error:
+        raise ValueError(f"{when}: {error}") from None
 
 
 def _named_values(schedule: Schedule) -> Iterator[tuple[int, float]]:

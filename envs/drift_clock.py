@@ -22,31 +22,40 @@ class DriftClock:
         t: the step that comes next, in total environment steps.
         values: parameter -> value at t; replaced, never altered, when something moves.
         task: number of distinct steps in (0, t] at which a schedule jumped.
+        due: the step from which on all this has to be brought up to date, by `arrive`; infinite if there is none.
     """
 
     def __init__(self, drifts: Drifts, world_seed: int) -> None:
         """Start at step 0. Random schedules without a seed get one of (`world_seed`, name of the parameter)."""
         self.schedules = realised(drifts, world_seed)
-        self._smooth = [name for name, schedule in self.schedules.items() if schedule.smooth]
+        self._smooth = [(name, schedule) for name, schedule in self.schedules.items() if schedule.smooth]
         periods = _jump_periods(self.schedules)
         self._round = lcm(*periods) if periods else None  # steps after which the jumps repeat
         self.t = self.task = 0
         self.values = self._all_values()
         self._next_jump = self._jump_after(0)
-        self._due = self._when_due()
+        self.due = self._when_due()
 
     def advance(self, steps: int) -> bool:
         """Move on by `steps`; say whether anything may have moved. Between changes this is one comparison."""
         self.t += steps
-        if self.t < self._due:
+        if self.t < self.due:
             return False
-        if self._next_jump is not None and self._next_jump <= self.t:
+        self.arrive()
+        return True
+
+    def arrive(self) -> None:
+        """Bring everything up to step `t`, which somebody has moved on until it was due."""
+        t = self.t
+        if self._next_jump is not None and self._next_jump <= t:
             self._count_jumps()
             self.values = self._all_values()
-        else:
-            self.values = self.values | {name: float(self.schedules[name](self.t)) for name in self._smooth}
-        self._due = self._when_due()
-        return True
+            self.due = self._when_due()
+            return
+        values = self.values.copy()
+        for name, schedule in self._smooth:
+            values[name] = float(schedule(t))
+        self.values, self.due = values, t + 1
 
     def seek(self, t: int) -> None:
         """Go to step t, forwards or back. Where all jumps are periodic, whole rounds of them are counted at once."""
@@ -57,7 +66,7 @@ class DriftClock:
         self.t = t
         self._count_jumps()
         self.values = self._all_values()
-        self._due = self._when_due()
+        self.due = self._when_due()
 
     @cached_property
     def _jumps_a_round(self) -> int:

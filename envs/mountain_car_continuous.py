@@ -1,4 +1,4 @@
-"""MountainCarContinuous whose gravity, engine, track, goal and start drift."""
+"""MountainCarContinuous whose gravity and its direction, engine, track, goal and start drift."""
 
 from __future__ import annotations
 
@@ -30,11 +30,12 @@ class MountainCarContinuous(Classic, Continuous_MountainCarEnv):
     """Gymnasium's MountainCarContinuous, with parameters that can change."""
 
     physics_type = MountainCarContinuousPhysics
-    gravity: float
+    gravity_down: float
+    gravity_right: float
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """Take one step: Gymnasium's own unless gravity is another."""
-        if self.gravity == _GRAVITY:
+        if self.gravity_down == _GRAVITY and not self.gravity_right:
             return super().step(action)  # type: ignore[no-any-return]
         throttle = np.float32(action[0])
         position, velocity, arrived = driven(self, np.asarray(self.state), throttle)
@@ -57,7 +58,7 @@ class BatchedMountainCarContinuous(BatchedCar):
     ## Description
     MountainCar with a throttle in place of three actions, as Gymnasium has it, step for step and bit for bit, single
     and batched: the first step of an episode is in double precision, the others are in single precision. Every physical
-    quantity can drift.
+    quantity can drift, the direction of gravity as in MountainCar.
 
     ## Action Space
     `Box(-1, 1, (1,), float32)`: the throttle, negative to the left. What is beyond is cut off, but costs in full.
@@ -80,14 +81,16 @@ class BatchedMountainCarContinuous(BatchedCar):
     | parameter | unit | default drift |
     | --- | --- | --- |
     | `gravity` | 1/step^2 | none |
+    | `gravity_angle` | rad | none |
     | `power` | 1/step^2 | `cycle`, `values` 0.0015 and 0.0025, `period` 50 000 |
     | `max_speed` | 1/step | none; at most 0.07 |
     | `min_position`, `max_position` | 1 | none; within -1.2 and 0.6 |
     | `goal_position` | 1 | none |
+    | `goal_velocity` | 1/step | none |
     | `start_position`, `start_range` | 1 | none |
 
     ## Arguments
-    `goal_velocity` (0): least velocity at the goal.
+    None of its own: Gymnasium's `goal_velocity` is a parameter, `drifts={"goal_velocity": 0.01}`.
 
     ## Version History
     * v0: first version.
@@ -118,7 +121,7 @@ def driven(of: Any, state: NDArray[Any], throttle: Any) -> tuple[Any, Any, Any]:
     """
     position, velocity = state
     push = np.minimum(np.maximum(throttle, np.float32(-1)), np.float32(1))
-    pull = of.gravity * np.cos(np.asarray(3 * position, dtype=np.float64))
+    pull = of.gravity_down * np.cos(np.asarray(3 * position, dtype=np.float64)) - of.gravity_right
     change = push * _like(push, of.power) - _like(push, pull)
     # Gymnasium cuts an action off to a number of Python's, which is double: then only the difference is rounded.
     change = np.where(push == throttle, change, np.asarray(push, dtype=np.float64) * of.power - pull)

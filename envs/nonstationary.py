@@ -9,9 +9,12 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.utils import RecordConstructorArgs
 
+from lopgym.bounds import PositiveInt
+from lopgym.declared import fitted
 from lopgym.envs.drift_checks import check_known_values
 from lopgym.envs.drift_clock import DriftClock, Drifts, as_schedules, realised
 from lopgym.envs.layers import owners
+from lopgym.envs.options import as_world_seed, check_mappings
 from lopgym.envs.own_clocks import Clocks, OwnClocks
 from lopgym.envs.snapshot import Snapshot, check_snapshot
 from lopgym.envs.triggered import Trigger
@@ -69,8 +72,8 @@ class NonStationary(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
                 and trigger do not fit.
         """
         check_apply(apply)
-        if stride < 1 or stride != int(stride):
-            raise ValueError(f"stride={stride} must be a whole number of steps, 1 or more")
+        stride, world_seed = fitted("stride", stride, PositiveInt), as_world_seed(world_seed)
+        check_mappings(drifts=drifts, clocks=clocks)
         clocks = dict(clocks or {})
         own = OwnClocks(drifts, clocks, trigger, world_seed)
         RecordConstructorArgs.__init__(
@@ -87,6 +90,7 @@ class NonStationary(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         self.stride, self.apply = stride, apply
         self._owners = owners(env, drifts)
         check_known_values(self._owners, realised(drifts, world_seed), clocks)
+        self._at_once, self._truncates = apply != "reset", apply == "truncate"
         self.clock, self.own_clocks = DriftClock(on_life(drifts, clocks), world_seed), own
         self._pace = stride  # what the next step adds to the clock
         self._counting, self._within = bool(own), "step" in own
@@ -96,19 +100,23 @@ class NonStationary(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
 
     def step(self, action: Any) -> tuple[Any, SupportsFloat, bool, bool, dict[str, Any]]:
         """Step in the world of this step, then advance the clock."""
-        if self._pending and self.apply != "reset":
+        if self._pending and self._at_once:
             self._enforce()
         if self._within:
             self._put(self._drift | self._own_values("step"))
-        observation, reward, terminated, truncated, info = self.env.step(action)
-        info["task"], info["drift"], info["clock"] = self._task, self._drift.copy(), self.clock.t
-        moved = self.clock.advance(self._pace)
-        if self._counting:
-            moved |= self.own_clocks.stepped(float(reward), self.clock.t)
-        if moved:
+        said, clock = self.env.step(action), self.clock
+        info = said[4]
+        info["task"], info["drift"], info["clock"] = self._task, self._drift.copy(), clock.t
+        clock.t += self._pace
+        if clock.t >= clock.due:  # seldom: a call of `clock.advance` at every step would take as long as all the rest
+            clock.arrive()
             self._pending = True
-            truncated = truncated or (self.apply == "truncate" and self._task_now() != self._task)
-        return observation, reward, terminated, truncated, info
+        if self._counting and self.own_clocks.stepped(float(said[1]), clock.t):
+            self._pending = True
+        if self._truncates and self._pending and self._task_now() != self._task:
+            observation, reward, terminated, _, info = said
+            return observation, reward, terminated, True, info
+        return said
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Begin an episode in the world as it now is; `seed` and `options["clock"]` move the clock first.
@@ -119,13 +127,10 @@ class NonStationary(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
             ValueError: `options["clock"]` is no number of steps, or `options["episode"]` no number of episodes.
         """
         options, target = clock_target(seed, options)
-        options, episode = taken(options, "episode", "episodes") if "episode" in self.own_clocks else (options, None)
-        if target is None:  # time limits cut outside this layer: only here is the end of an episode sure to be seen
-            self._pending |= self.own_clocks.ended(self.own_clocks.elapsed > 0, self.clock.t)
-        else:
+        if self._counting:
+            options = self._begin_episode(options, target, new_life=seed is not None)
+        if target is not None:
             self.clock.seek(target)
-            self.own_clocks.seek(target, new_life=seed is not None)
-        self.own_clocks.begin(_ALONE, self.clock.t, episode)
         if self._pending or target is not None or self._counting:
             self._enforce()
         observation, info = self.env.reset(seed=seed, options=options)
@@ -155,16 +160,35 @@ class NonStationary(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         self._put(dict(snapshot["in_force"]["drift"]))
         self._task, self._pending = snapshot["in_force"]["task"], snapshot["in_force"]["pending"]
 
+    def _begin_episode(
+        self, options: dict[str, Any] | None, target: int | None, *, new_life: bool
+    ) -> dict[str, Any] | None:
+        """Let the own clocks begin an episode, after a move to step `target` if there is one; return other options."""
+        own, t = self.own_clocks, self.clock.t if target is None else target
+        options, episode = taken(options, "episode", "episodes") if "episode" in own else (options, None)
+        if target is None:  # time limits cut outside this layer: only here is the end of an episode sure to be seen
+            own.ended(own.elapsed > 0, t)
+        else:
+            own.seek(target, new_life=new_life)
+        own.begin(_ALONE, t, episode)
+        return options
+
     def _enforce(self) -> None:
         """Put everything that holds now into force."""
-        life = self.clock.values
-        self._put(self._drift | life | self._own_values() if self._counting else life)
-        self._task, self._pending = self._task_now(), False
+        clock = self.clock
+        if self._counting:
+            self._put(self._drift | clock.values | self._own_values())
+            self._task = self._task_now()
+        else:
+            self._put(clock.values)
+            self._task = clock.task
+        self._pending = False
 
     def _put(self, values: dict[str, float]) -> None:
+        before = self._drift
         for name, owner in self._owners.items():
-            if values[name] != self._drift[name]:
-                owner.set_physics(**{name: values[name]})
+            if values[name] != before[name]:
+                owner.move(name, values[name])
         self._drift = values
 
     def _own_values(self, *clocks: str) -> dict[str, float]:

@@ -8,16 +8,16 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from lopgym.envs.clock_table import ClockTable
 from lopgym.envs.drift_clock import Drifts, realised
 from lopgym.envs.triggered import Trigger, Watch
+from lopgym.envs.world import Mask
 from lopgym.registry import nearest
-from lopgym.schedules import Schedule
 
 ClockName = Literal["life", "episode", "step", "trigger"]
 Clocks = Mapping[str, ClockName]  # by parameter; who is not named follows the life
-Mask = NDArray[np.bool_]
+Copies = Mask | NDArray[np.int64]  # those of a mask, or of these indices
 
-_FIRST = 256  # entries of a new table
 _UNSEEN = -1  # "begun" before any firing: the trigger leaves the episode out
 
 
@@ -29,7 +29,6 @@ class OwnClocks:
 
     Attributes:
         watch: what the trigger has seen; None without one.
-        elapsed: steps that each copy took in its episode, int64, shape (N,).
         frozen: whether episodes are not counted and the trigger sees nothing.
     """
 
@@ -49,13 +48,16 @@ class OwnClocks:
         check_clocks(clocks, drifts, trigger)
         schedules = realised({name: drifts[name] for name in drifts if clocks.get(name, "life") != "life"}, world_seed)
         self._tables = {
-            clock: _Table({name: schedule for name, schedule in schedules.items() if clocks[name] == clock})
+            clock: ClockTable({name: schedule for name, schedule in schedules.items() if clocks[name] == clock})
             for clock in get_args(ClockName)
             if clock in {clocks[name] for name in schedules}
         }
         self.watch = None if trigger is None else Watch(Trigger.of(trigger))
         self.frozen = False
-        self.elapsed, self._episode = np.zeros(num_envs, dtype=np.int64), np.full(num_envs, -1)
+        self._calls = 0  # steps of all copies
+        self._calls_before = np.zeros(num_envs, dtype=np.int64)  # this episode of each copy
+        self._fewest_before = 0  # at most the least of these
+        self._episode = np.full(num_envs, -1)  # counted if a parameter is on that clock
         self._began, self._return = np.zeros(num_envs, dtype=np.int64), np.zeros(num_envs)  # of this episode
 
     def __bool__(self) -> bool:
@@ -66,21 +68,34 @@ class OwnClocks:
         """Whether any parameter is on this one."""
         return clock in self._tables
 
-    def begin(self, copies: Mask, t: int, number: int | None = None) -> None:
-        """Begin an episode of some copies, bool (N,), before step t; `number` says which one it is."""
-        self._episode[copies & ((self._episode < 0) | (not self.frozen))] += 1
-        if number is not None:
-            self._episode[copies] = number
-        self.elapsed[copies], self._return[copies] = 0, 0.0
-        self._began[copies] = _UNSEEN if self.frozen else t
+    @property
+    def elapsed(self) -> NDArray[np.int64]:
+        """Steps that each copy took in its episode, shape (N,)."""
+        return self._calls - self._calls_before
+
+    def begin(self, copies: Copies, t: int, number: int | None = None) -> None:
+        """Begin an episode of some copies, bool (N,) or indices, before step t; `number` says which one it is."""
+        self._calls_before[copies] = self._calls
+        if "episode" in self:
+            next_one = np.maximum(self._episode[copies], 0) if self.frozen else self._episode[copies] + 1
+            self._episode[copies] = next_one if number is None else number
+        if self.watch is not None:
+            self._return[copies], self._began[copies] = 0.0, _UNSEEN if self.frozen else t
 
     def stepped(self, reward: Any, t: int) -> bool:
         """Count a step of all copies, before step t; say whether the cap of the trigger fires."""
-        self.elapsed += 1
+        self._calls += 1
         if self.watch is None or self.frozen:
             return False
         self._return += reward
         return self.watch.passed(t)
+
+    def as_old_as(self, steps: int) -> Mask | None:
+        """Return which copies took that many steps in their episode, bool (N,); None, mostly at once, if none did."""
+        if self._calls - self._fewest_before < steps:
+            return None
+        self._fewest_before = int(self._calls_before.min())
+        return self.elapsed >= steps
 
     def ended(self, copies: Mask, t: int) -> bool:
         """Tell the trigger, copy by copy, of episodes that end before step t; say whether it fires."""
@@ -117,7 +132,7 @@ class OwnClocks:
         Every clock counts the distinct k at which a schedule of its own jumped. Steps in an episode do not count: what
         they bring comes back with every episode.
         """
-        total = np.zeros_like(self.elapsed)
+        total = np.zeros_like(self._episode)
         for clock, table in self._tables.items():
             total += 0 if clock == "step" else table.jumps(self._count(clock))
         return total
@@ -135,7 +150,9 @@ class OwnClocks:
 
     def restore(self, snapshot: Mapping[str, Any]) -> None:
         """Count on from a snapshot."""
-        self._episode[:], self.elapsed[:] = snapshot["episode"], snapshot["elapsed"]
+        self._episode[:] = snapshot["episode"]
+        self._calls, self._calls_before[:] = 0, np.negative(snapshot["elapsed"])
+        self._fewest_before = int(self._calls_before.min())
         self._began[:], self._return[:] = snapshot["began"], snapshot["return"]
         self.frozen = snapshot["frozen"]
         if self.watch is not None:
@@ -143,38 +160,8 @@ class OwnClocks:
 
     def _count(self, clock: str) -> NDArray[np.int64]:
         if clock == "trigger":
-            return np.full_like(self.elapsed, 0 if self.watch is None else len(self.watch.log))
+            return np.full_like(self._episode, 0 if self.watch is None else len(self.watch.log))
         return self.elapsed if clock == "step" else np.maximum(self._episode, 0)
-
-
-class _Table:
-    """The schedules of one clock at k = 0, 1, 2, ...: each is asked once for every k, then looked up."""
-
-    def __init__(self, schedules: dict[str, Schedule]) -> None:
-        self._schedules = schedules
-        self._values = {name: np.empty(0) for name in schedules}
-        self._jumps: NDArray[np.int64] = np.empty(0, dtype=np.int64)
-
-    def values(self, k: NDArray[np.int64]) -> dict[str, NDArray[np.float64]]:
-        self._reach(int(k.max()))
-        return {name: values[k] for name, values in self._values.items()}
-
-    def jumps(self, k: NDArray[np.int64]) -> NDArray[np.int64]:
-        self._reach(int(k.max()))
-        counted: NDArray[np.int64] = self._jumps[k]
-        return counted
-
-    def _reach(self, k: int) -> None:
-        known = len(self._jumps)
-        if k < known:
-            return
-        more = range(known, max(_FIRST, 2 * known, k + 1))
-        for name, schedule in self._schedules.items():
-            self._values[name] = np.append(self._values[name], [float(schedule(i)) for i in more])
-        jumped = [any(one.next_change(i - 1) == i for one in self._schedules.values()) for i in more if i]
-        before = self._jumps[-1] if known else 0
-        counted = before + np.cumsum(jumped, dtype=np.int64)
-        self._jumps = np.concatenate([self._jumps, counted] if known else [[0], counted])
 
 
 def check_clocks(clocks: Clocks, drifts: Drifts, trigger: Any) -> None:

@@ -49,6 +49,7 @@ class Pendulum(Classic, PendulumEnv):
 
     physics_type = PendulumPhysics
     start_options: ClassVar[dict[str, str]] = {"x_init": "start_angle", "y_init": "start_speed"}
+    other_names: ClassVar[dict[str, str]] = {"g": "gravity", "m": "mass", "l": "length"}
     gravity: float
     gravity_angle: float
     mass: float
@@ -65,10 +66,6 @@ class Pendulum(Classic, PendulumEnv):
         if self.render_mode == "human":
             self.render()  # type: ignore[no-untyped-call]
         return self._get_obs(), -cost, False, False, {}  # type: ignore[no-untyped-call]
-
-    def _write_physics(self) -> None:
-        super()._write_physics()
-        self.g, self.m, self.l = self.gravity, self.mass, self.length  # as Gymnasium's step calls them
 
 
 @environments.register(

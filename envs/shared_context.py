@@ -102,7 +102,7 @@ class SharedContext(_Driver, gym.Wrapper[Any, Any, Any, Any], RecordConstructorA
         self._drive(env, ranges, world_seed, 1)
 
 
-class SharedContextVector(_Driver, gym.vector.VectorWrapper[Any, Any, Any, Any, Any]):
+class SharedContextVector(_Driver, gym.vector.VectorWrapper):
     """Let a hidden context, one for all copies or one each, set several parameters of a batch at once."""
 
     def __init__(self, env: gym.vector.VectorEnv[Any, Any, Any], *, ranges: Ranges, world_seed: int = 0) -> None:

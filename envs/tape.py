@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NoReturn
 
 import gymnasium as gym
 import numpy as np
@@ -17,17 +17,11 @@ from gymnasium.utils import RecordConstructorArgs
 from numpy.typing import NDArray
 
 from lopgym.envs.drift_clock import DriftClock, Drifts
+from lopgym.envs.layers import need_drift
 from lopgym.envs.vector_info import Info
+from lopgym.schedules.recorded import Between, Change, read_tape
 
 _PILE = 1000  # changes that are written together
-
-
-class Change(NamedTuple):
-    """One line of a tape."""
-
-    step: int
-    parameter: str
-    value: float
 
 
 class TapeRecorder:
@@ -77,11 +71,16 @@ class RecordTape(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
     """Record a tape of what drifts in an environment: `path` has it whole after `close`, and at every reset so far.
 
     The tape reproduces the run: `played(path)` are drifts for the same environment. Numbers of tasks are those of the
-    jumps of value, so on a tape a smooth drift has one at every step.
+    jumps of value, so on a tape a smooth drift has one at every step, unless its values are joined (`between`).
     """
 
     def __init__(self, env: gym.Env[Any, Any], *, path: str) -> None:
-        """Put the recorder around an environment that has a drift layer; the file at `path` is replaced."""
+        """Put the recorder around an environment that has a drift layer; the file at `path` is replaced.
+
+        Raises:
+            ValueError: there is no drift layer.
+        """
+        need_drift(env, "record")
         RecordConstructorArgs.__init__(self, path=path)
         gym.Wrapper.__init__(self, env)
         self.tape = TapeRecorder(path)
@@ -105,11 +104,16 @@ class RecordTape(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         super().close()
 
 
-class RecordTapeVector(gym.vector.VectorWrapper[Any, Any, Any, Any, Any]):
+class RecordTapeVector(gym.vector.VectorWrapper):
     """Record one tape of a batch; its copies must drift together."""
 
     def __init__(self, env: gym.vector.VectorEnv[Any, Any, Any], *, path: str) -> None:
-        """Put the recorder around a batch that has a drift layer; the file at `path` is replaced."""
+        """Put the recorder around a batch that has a drift layer; the file at `path` is replaced.
+
+        Raises:
+            ValueError: there is no drift layer.
+        """
+        need_drift(env, "record")
         super().__init__(env)
         self.tape = TapeRecorder(path)
 
@@ -167,30 +171,20 @@ def write_tape(path: str | Path, changes: Iterable[Change]) -> None:
         file.writelines(_lines(changes))
 
 
-def read_tape(path: str | Path) -> list[Change]:
-    """Read a tape.
-
-    Raises:
-        ValueError: a line is none of a tape; the message has its number.
-    """
-    changes = []
-    for number, line in enumerate(Path(path).read_text().splitlines(), start=1):
-        try:
-            told = json.loads(line)
-            changes.append(Change(int(told["step"]), str(told["parameter"]), float(told["value"])))
-        except (ValueError, KeyError, TypeError):
-            raise ValueError(f"{path}, line {number}: {line!r} has no step, parameter and value") from None
-    return changes
-
-
-def played(path: str | Path) -> dict[str, dict[str, Any]]:
+def played(path: str | Path, *, between: Between = "hold") -> dict[str, dict[str, Any]]:
     """Return the drifts, as plain data, that play a tape back.
+
+    Args:
+        path: a tape.
+        between: `hold` each value until the next line, every line a task change; or join them by straight lines
+            (`linear`), nothing a task change: right for what moved at every step, such as a sine.
 
     Raises:
         ValueError: it is no tape.
     """
     parameters = dict.fromkeys(change.parameter for change in read_tape(path))
-    return {name: {"kind": "tape", "path": str(path), "parameter": name} for name in parameters}
+    told = {"kind": "tape", "path": str(path), "between": between}
+    return {name: told | {"parameter": name} for name in parameters}
 
 
 def _lines(changes: Iterable[Change]) -> Iterator[str]:

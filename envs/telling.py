@@ -123,7 +123,7 @@ class DifferenceObservation(Telling):
         super().__init__(env, parameters=parameters, delay=delay, noise=noise)
 
 
-class TellingVector(gym.vector.VectorWrapper[Any, Any, Any, Any, Any]):
+class TellingVector(gym.vector.VectorWrapper):
     """Tell every copy of a native batch what a wrapper of single environments would tell it."""
 
     def __init__(self, env: gym.vector.VectorEnv[Any, Any, Any], wrapper: type[Telling], **arguments: Any) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Info = dict[str, Any]
+_OURS = frozenset(["task", "_task", "drift", "_drift", "clock", "_clock"])
 
 
 def read_only(array: NDArray[Any]) -> NDArray[Any]:
@@ -16,12 +17,21 @@ def read_only(array: NDArray[Any]) -> NDArray[Any]:
     return array
 
 
-def merged(mask: NDArray[np.bool_], new: NDArray[Any], old: NDArray[Any]) -> NDArray[Any]:
-    """Return the new values in the masked copies, the old ones elsewhere."""
+def merged(copies: NDArray[Any], new: NDArray[Any], old: NDArray[Any]) -> NDArray[Any]:
+    """Return the new values in these copies, bool (N,) or indices, the old ones elsewhere."""
     if new is old:
         return old
-    merged: NDArray[Any] = np.where(mask, new, old)
+    merged = old.copy()
+    merged[copies] = new[copies]
     return read_only(merged)
+
+
+def forget(info: Info, mask: NDArray[np.bool_]) -> None:
+    """Take back, in place, what a world said of the last steps of the masked copies, as they begin anew."""
+    for told in [key for key in info.keys() - _OURS if f"_{key}" in info]:
+        info[f"_{told}"] = rest = info[f"_{told}"] & ~mask
+        if not rest.any():
+            del info[told], info[f"_{told}"]
 
 
 def masked(info: Info, mask: NDArray[np.bool_]) -> Info:

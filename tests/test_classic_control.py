@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from lopgym.envs import environments
 from lopgym.envs.acrobot import slope, wrapped
 from lopgym.envs.build import batched, single
+from lopgym.envs.cartpole import CartPole
 from lopgym.envs.classic import BatchedClassic
 from tests.play import random_actions
 
@@ -97,6 +98,16 @@ MOVED: dict[str, dict[str, float]] = {
 }
 
 
+@pytest.mark.parametrize("tilt", [-0.2, 0.05])
+@pytest.mark.parametrize(
+    "world", [world for world in CLASSIC if "gravity_angle" in environments[world].make.physics_type.names()]
+)
+def test_a_batch_tilts_as_its_copies(world: str, tilt: float) -> None:
+    """To either side and by little, all copies alike: bit for bit what separate copies do."""
+    separate, batch = _both(world, 5, drifts={"gravity_angle": tilt})
+    _assert_same_play(separate, [batch], 120)
+
+
 @every_original
 def test_moved_it_is_gymnasiums_with_the_same_attributes(world: str) -> None:
     """A parameter under a name of Gymnasium's is what that attribute is there."""
@@ -120,10 +131,10 @@ def test_pendulum_and_acrobot_under_other_names_are_gymnasiums() -> None:
 
 
 @pytest.mark.parametrize("world", ["mountain_car", "mountain_car_continuous"])
-def test_the_goal_velocity_is_gymnasiums_argument(world: str) -> None:
+def test_the_goal_velocity_is_what_gymnasiums_argument_is(world: str) -> None:
     """A car that has to be fast at the goal, single and batched."""
     ends = [
-        _assert_same_play(_theirs(world, 6, **fast), _both(world, 6, drifts={}, **fast), 200)
+        _assert_same_play(_theirs(world, 6, **fast), _both(world, 6, drifts=fast), 200)
         for fast in ({}, {"goal_velocity": 0.06})
     ]
     assert ends[0] > ends[1]
@@ -208,8 +219,9 @@ def test_the_start_takes_gymnasiums_options(world: str) -> None:
 
 @pytest.mark.parametrize("world", ["acrobot", "cartpole", "mountain_car", "mountain_car_continuous", "moving_target"])
 def test_a_start_from_nowhere_is_refused(world: str) -> None:
-    """The lower end of the start has to be below the upper one."""
-    for env in (single(world), batched(world=world)):
+    """The lower end of the start has to be below the upper one, however often it is asked for."""
+    lone, batch = single(world), batched(world=world)
+    for env in (lone, batch, lone, batch):
         with pytest.raises(ValueError, match=r"0\.2.*0\.1"):
             env.reset(options={"low": 0.2, "high": 0.1})
 
@@ -292,6 +304,25 @@ def test_a_pendulum_turned_with_gravity_swings_alike(tilt: float) -> None:
     assert tilted.step(np.zeros(1, np.float32))[0][1] < 0  # Gymnasium counts, and draws, angles to the left
 
 
+@pytest.mark.parametrize(("world", "coasting"), [("mountain_car", 1), ("mountain_car_continuous", np.zeros(1, "f"))])
+@given(st.floats(-1.1, 0.3), st.floats(-math.pi, math.pi), st.floats(0.0005, 0.01))
+def test_tilted_gravity_pulls_a_car_down_its_potential(
+    world: str, coasting: Any, position: float, tilt: float, g: float
+) -> None:
+    """The track is sin(3 x) / 3 high: a car that coasts gets faster by minus the slope of its potential there."""
+    env = environments[world].facts["single"]()
+    env.set_physics(gravity=g, gravity_angle=tilt)
+    env.reset(seed=0)
+    env.state = np.array([position, 0.0])
+    env.step(coasting)
+
+    def potential(x: float) -> float:
+        return g * math.cos(tilt) * math.sin(3 * x) / 3 - g * math.sin(tilt) * x
+
+    downhill = (potential(position - 1e-4) - potential(position + 1e-4)) / 2e-4
+    assert env.state[1] == pytest.approx(downhill, abs=1e-9)
+
+
 def test_continuous_car_by_hand() -> None:
     """One step, on paper: v = a power - g cos(3 x), reward -0.1 a^2, and 100 at the goal."""
     env = single("mountain_car_continuous", drifts={"gravity": 0.005, "power": 0.002, "start_range": 0.0})
@@ -327,6 +358,56 @@ def test_moving_target_pays_where_it_should() -> None:
         assert said[1] == pay
         assert said[0].tobytes() == theirs[0].tobytes()
         assert said[2] == theirs[2]
+
+
+def test_gravity_can_tilt_and_come_back_in_an_episode() -> None:
+    """By either way of moving it, in copies too: each step is that of an environment that is always tilted so."""
+    rng, angles = np.random.default_rng(5), (0.0, 0.2, 0.2, 0.0, 0.0, -0.1, 0.0)
+    env = environments["cartpole"].facts["single"]()
+    env.reset(seed=0)
+    for number, angle in enumerate(angles):
+        state, action = rng.uniform(-0.05, 0.05, 4), int(rng.integers(2))
+        if number % 2:
+            env.move("gravity_angle", angle)
+        else:
+            env.set_physics(gravity_angle=angle)
+        always = single("cartpole", drifts={"gravity_angle": angle})
+        always.reset(seed=0)
+        always.unwrapped.state = state  # type: ignore[attr-defined]
+        expected = always.step(action)[:4]
+        for one in (copy.copy(env), copy.deepcopy(env), pickle.loads(pickle.dumps(env)), env):
+            one.state = state
+            told = one.step(action)[:4]
+            assert (told[0].tobytes(), *told[1:]) == (expected[0].tobytes(), *expected[1:])
+
+
+def test_a_cartpole_of_somebody_else_tilts_and_stays_theirs() -> None:
+    """A subclass keeps its own step, around the tilted one."""
+
+    class Paid(CartPole):
+        def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+            observation, _, *rest = super().step(action)
+            return observation, 7.0, *rest
+
+    theirs, ours = Paid(), CartPole()
+    for env in (theirs, ours):
+        env.reset(seed=0)
+        env.set_physics(gravity_angle=0.3)
+    told, expected = theirs.step(1), ours.step(1)
+    assert (type(theirs), told[1], told[0].tobytes()) == (Paid, 7.0, expected[0].tobytes())
+
+
+@every_classic
+def test_single_environments_keep_numbers_of_python(world: str) -> None:
+    """NumPy's are turned into them, by either way of moving; one number for each of several copies is refused."""
+    env = environments[world].facts["single"]()
+    name = env.physics.names()[0]
+    for move in (lambda value: env.set_physics(**{name: value}), lambda value: env.move(name, value)):
+        low, high = (env.physics.__dataclass_fields__[name].metadata[end] for end in ("low", "high"))
+        move(np.float64((low + high) / 2))
+        assert type(getattr(env, name)) is type(getattr(env.physics, name)) is float
+        with pytest.raises(TypeError):
+            move(np.array([low, high]))
 
 
 def test_moving_target_is_drawn() -> None:

@@ -21,7 +21,7 @@ from lopgym.envs.permute_action import PermuteAction
 from lopgym.envs.permute_observation import PermuteObservation, orders, permuted, shuffled_space
 from lopgym.envs.scale_reward import ScaleReward
 from lopgym.envs.variants import variants
-from lopgym.schedules import Constant, Count, Cycle, Linear, Resample, Schedule, Sine, Steps
+from lopgym.schedules import Constant, Count, Cycle, Linear, Polynomial, Resample, Schedule, Sine, Steps
 from tests.dial import Dial, Dials
 
 
@@ -228,7 +228,8 @@ def test_own_clocks_by_hand() -> None:
     assert _news(env.reset(options={"clock": 3, "episode": 9})[1]) == (4, {"left": 0.0, "right": 4.0}, 3)
     assert _news(env.reset()[1]) == (5, {"left": 0.0, "right": 5.0}, 3)
     with pytest.raises(ValueError, match=r"options\['episode'\]=-1 must be a whole number of episodes"):
-        env.reset(options={"episode": -1})
+        env.reset(options={"clock": 8, "episode": -1})
+    assert env.clock.t == 3
 
 
 @pytest.mark.parametrize("apply", ["step", "reset", "truncate"])
@@ -352,8 +353,19 @@ def test_owners_are_found_anywhere_in_the_stack() -> None:
 
 def test_unknown_and_doubly_owned_names_are_refused() -> None:
     """The nearest name is offered; both owners are named; two drift layers do not fight."""
-    with pytest.raises(ValueError, match="no parameter 'lift' can drift here; did you mean 'left'"):
-        NonStationary(Dial(), drifts={"lift": 1.0})
+    for name, offer in (
+        ("lift", "did you mean 'left'"),
+        ("observation_ordr", "did you mean 'observation_order'"),
+        ("observation_order", "put the layer 'permute_observation' around the environment first, or use `lopgym.envs"),
+        ("xyz", "known: action_delay, .*left, .*right"),
+    ):
+        with pytest.raises(ValueError, match=f"no parameter '{name}' can drift here; {offer}"):
+            NonStationary(Dial(), drifts={name: 1.0})
+    for make in (gym.make, gym.make_vec):
+        with pytest.raises(
+            ValueError, match="'size' can drift here; it is an argument of BatchedGridWorld, fixed when"
+        ):
+            make("lopgym/GridWorld-v0", drifts={"size": 9})
     twice = PermuteObservation(ScaleReward(PermuteObservation(Dial())))
     with pytest.raises(ValueError, match="'observation_order' is owned by two layers, PermuteObservation and Permute"):
         NonStationary(twice, drifts={"observation_order": 1})
@@ -370,6 +382,7 @@ def test_unknown_and_doubly_owned_names_are_refused() -> None:
         (101.0, "at step 0: left=101.0 is outside [-100.0, 100.0] 1"),
         ({"kind": "steps", "values": [0, 5, 101], "at": [2, 9]}, "at step 9: left=101.0 is outside"),
         ({"kind": "cycle", "values": [1, 1, -101], "period": 3}, "at step 6: left=-101.0 is outside"),
+        ({"kind": "sine", "mean": 0.5, "amplitude": 101, "period": 9}, "sooner or later: left=-100.5 is outside"),
     ],
 )
 def test_values_that_a_schedule_names_are_checked_at_once(drift: Any, said: str) -> None:
@@ -386,6 +399,16 @@ def test_values_that_a_schedule_names_are_checked_at_once(drift: Any, said: str)
         NonStationary(dial, drifts={"right": Cycle(values=(0, 1, 0.5), period=1)}, clocks={"right": "episode"})
 
 
+def test_what_an_episode_may_never_come_to_is_not_refused_before() -> None:
+    """Episodes of four steps: a drift within each goes no farther than step 3."""
+    far = {"left": Linear(start=0.0, end=1000.0, steps=40)}
+    with pytest.raises(ValueError, match=r"sooner or later: left=1000.0 is outside"):
+        NonStationary(Dial(), drifts=far)
+    env = NonStationary(Dial(), drifts=far, clocks={"left": "step"})
+    env.reset(seed=0)
+    assert [env.step(0)[4]["drift"]["left"] for _ in range(4)] == [0.0, 25.0, 50.0, 75.0]
+
+
 def test_a_drift_that_is_no_schedule_is_named() -> None:
     """Whatever is wrong with it, the parameter is told first."""
     for drift, said in ((float("nan"), "left"), ({"kind": "cycel"}, "drift of left: no schedule of kind 'cycel'")):
@@ -395,7 +418,7 @@ def test_a_drift_that_is_no_schedule_is_named() -> None:
 
 def test_other_values_out_of_bounds_are_refused_when_they_come() -> None:
     """At the step at which they would hold."""
-    env = NonStationary(Dial(), drifts={"left": Linear(start=99.0, end=101.0, steps=2)})
+    env = NonStationary(Dial(), drifts={"left": Polynomial(coefficients=(99.0, 2.0), steps=2)})
     env.reset(seed=0)
     env.step(0)
     env.step(0)
@@ -461,8 +484,8 @@ def test_variants_are_made_once_each() -> None:
 
 def test_layers_refuse_spaces_that_they_cannot_shuffle() -> None:
     """One line that says what is allowed; a shuffled space holds the observation in every order."""
-    with pytest.raises(TypeError, match="only a Box observation has"):
-        PermuteObservation(gym.make("FrozenLake-v1"))
+    with pytest.raises(TypeError, match=r"Tuple.* cannot change places: only those of a Box can"):
+        PermuteObservation(gym.make("Blackjack-v1"))
     with pytest.raises(TypeError, match="only Discrete actions have"):
         PermuteAction(gym.make("Pendulum-v1"))
     box = gym.spaces.Box(np.array([-1.0, 0.0]), np.array([3.0, 2.0]), dtype=np.float64)

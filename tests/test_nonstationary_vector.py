@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import copy
 import json
+from contextlib import nullcontext
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium.vector import AutoresetMode
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import VecTransposeImage
 
@@ -19,13 +22,13 @@ from lopgym.envs.build import batched, make_vec
 from lopgym.envs.layers import owners
 from lopgym.envs.nonstationary import NonStationary
 from lopgym.envs.nonstationary_vector import NonStationaryVector
+from lopgym.envs.own_clocks import OwnClocks
+from lopgym.envs.vector_actions import ActionCheck
 from lopgym.envs.world import BatchedWorld, copy_seeds, reset_mask
 from tests.dial import Dials
-from tests.play import hurried, random_actions
+from tests.play import every_batch, hurried, random_actions
 
-WORLDS = [entry.name for entry in environments]
 COPIES = 3
-every_world = pytest.mark.parametrize("world", WORLDS)
 
 
 def _drifts(world: str, smooth: bool = False) -> dict[str, Any]:
@@ -67,7 +70,7 @@ def _pair(world: str, apply: str, mode: str) -> tuple[Any, Any]:
     return tuple(make_vec(id, COPIES, vectorization_mode=kind, **options) for kind in (None, "sync"))  # type: ignore[return-value,arg-type]
 
 
-@every_world
+@every_batch
 @pytest.mark.parametrize("apply", ["step", "reset", "truncate"])
 @pytest.mark.parametrize("mode", ["SameStep", "Disabled"])
 def test_a_batch_is_its_copies(world: str, apply: str, mode: str) -> None:
@@ -170,7 +173,7 @@ def test_snapshots_of_a_batch_are_exact(mode: str, apply: str) -> None:
         twin = copy.deepcopy(batch.env)
         expected = rest(batch, 60)
         other.restore(saved)
-        other.env, other._owners = twin, owners(twin, other.drifting)
+        other.env, other._force.owners = twin, owners(twin, other.drifting)
         assert other.snapshot() == saved
         assert rest(other, 60) == expected
 
@@ -200,7 +203,7 @@ def test_copies_can_be_in_different_tasks() -> None:
     assert any(len(set(batch.step(np.arange(8) % 4)[-1]["task"].tolist())) > 1 for _ in range(60))
 
 
-@every_world
+@every_batch
 def test_copy_i_of_a_seed_is_the_copy_of_seed_plus_i(world: str) -> None:
     """A list of seeds says the same as the first of them."""
     batch = batched(3, world=world)
@@ -209,7 +212,7 @@ def test_copy_i_of_a_seed_is_the_copy_of_seed_plus_i(world: str) -> None:
     assert batched(2, world=world).reset(seed=8)[0].tobytes() == one[1:].tobytes()
 
 
-@every_world
+@every_batch
 def test_unseeded_batches_differ(world: str) -> None:
     """Without a seed the luck comes from the operating system, and goes on."""
     seen = [[batch.reset()[0].tobytes() for _ in range(20)] for batch in (batched(4, world=world) for _ in range(2))]
@@ -367,6 +370,115 @@ def test_what_callers_do_to_arrays_changes_nothing() -> None:
     kept = seen[1].copy()
     seen[:] = 9.0
     assert batch.reset(options={"reset_mask": np.array([True, False])})[0][1].tobytes() == kept.tobytes()
+
+
+@every_batch
+def test_a_world_shows_again_what_it_has_shown(world: str) -> None:
+    """When some copies begin anew, the others see what they saw, to the last bit, unless physics moved between."""
+    batch: BatchedWorld = environments[world].make(6)
+    rng = np.random.default_rng(3)
+    batch.reset(seed=1)
+    for _ in range(25):
+        seen = batch.step(random_actions(batch.single_action_space, rng, 6))[0]
+        mask = rng.random(6) < 0.4
+        mask[rng.integers(6)] = True
+        again = batch.reset(options={"reset_mask": mask})[0]
+        assert (again.dtype, again[~mask].tobytes()) == (seen.dtype, seen[~mask].tobytes())
+
+
+def test_who_goes_on_has_seen_the_old_world() -> None:
+    """A change that comes with the reset of one copy does not repaint what the other saw, whatever became of it."""
+    code = {"code": {"kind": "count", "period": 4}}
+    batch = batched(2, world="recoded_grid", drifts=code, autoreset_mode="Disabled")
+    batch.reset(seed=0)
+    batch.step(np.zeros(2, dtype=int))
+    seen = batch.step(np.ones(2, dtype=int))[0]
+    kept = seen[1].copy()
+    seen[:] = 9.0
+    shown, info = batch.reset(options={"reset_mask": np.array([True, False])})
+    assert info["task"].tolist() == [1, 1]
+    assert shown[1].tobytes() == kept.tobytes()
+    assert batch.unwrapped._observe()[1].tobytes() != kept.tobytes()  # type: ignore[attr-defined]
+
+
+@every_batch
+def test_a_batch_without_layers_is_its_copies(world: str) -> None:
+    """Bit for bit, as the world alone moves: between changes what it shows at a reset is taken as it is."""
+    options = {"drifts": hurried(world, 25), "autoreset_mode": "SameStep", "max_episode_steps": 7}
+    id = f"lopgym/{environments[world].facts['id']}"
+    batch, copies = (make_vec(id, COPIES, vectorization_mode=kind, **options) for kind in (None, "sync"))  # type: ignore[arg-type]
+    rng = np.random.default_rng(4)
+    _assert_same_step(batch.reset(seed=6), copies.reset(seed=6))
+    for _ in range(40):
+        actions = random_actions(batch.single_action_space, rng, COPIES)
+        _assert_same_step(batch.step(actions), copies.step(actions))
+
+
+@pytest.mark.parametrize("world", ["cartpole", "catch", "random_mdp"])
+@pytest.mark.parametrize("mode", list(AutoresetMode))
+def test_what_a_call_returned_stays_as_it_was(world: str, mode: AutoresetMode) -> None:
+    """No later call writes into arrays of an earlier one, infos and last infos of episodes included."""
+    drifts = hurried(world, 25)
+    batch = batched(5, world=world, drifts=drifts, autoreset_mode=mode, max_episode_steps=9)
+    rng, said = np.random.default_rng(0), []
+
+    def hear(told: tuple[Any, ...]) -> tuple[Any, ...]:
+        said.append((told, copy.deepcopy(told)))
+        return told
+
+    hear(batch.reset(seed=2))
+    for _ in range(40):
+        _, _, terminated, truncated, _ = hear(batch.step(random_actions(batch.single_action_space, rng, 5)))
+        if mode is AutoresetMode.DISABLED and (terminated | truncated).any():
+            hear(batch.reset(options={"reset_mask": terminated | truncated}))
+    for one, as_it_was in said:
+        np.testing.assert_equal(one, as_it_was)
+
+
+def test_a_batch_tells_of_the_step_before_the_end_and_of_the_one_after() -> None:
+    """Under SAME_STEP, by hand: the clock of a copy that began anew is the next, its last info has the one before."""
+    batch = batched(3, world="cartpole", drifts={}, autoreset_mode="SameStep", max_episode_steps=2)
+    batch.reset(seed=0)
+    batch.step(np.zeros(3, dtype=int))
+    info = batch.step(np.ones(3, dtype=int))[-1]
+    assert info["final_info"]["clock"].tolist() == [3, 3, 3]
+    assert info["clock"].tolist() == [6, 6, 6]
+
+
+ROWS = st.sampled_from([np.int64, np.int32, np.uint8, np.uint64, np.float64])
+
+
+@settings(derandomize=True, max_examples=150, deadline=None)
+@given(st.lists(st.integers(-3, 300), min_size=3, max_size=3), ROWS, st.integers(-2, 2))
+def test_the_check_of_actions_is_the_space(actions: list[int], dtype: Any, start: int) -> None:
+    """One number of actions for all copies or several, counted from 0 or not; floats are no actions."""
+    given_actions = np.array(actions).astype(dtype)
+    whole = np.issubdtype(dtype, np.integer)
+    for numbers in ([4, 4, 4], [2, 250, 4]):
+        space = gym.spaces.MultiDiscrete(numbers, start=[start] * 3)
+        values = [int(one) - start for one in given_actions]
+        allowed = whole and all(0 <= value < number for value, number in zip(values, numbers, strict=True))
+        with nullcontext() if allowed else pytest.raises(ValueError, match="are not in MultiDiscrete"):
+            ActionCheck(space)(given_actions)
+
+
+@settings(derandomize=True, max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 7), st.booleans()), min_size=1, max_size=60), st.integers(1, 6))
+def test_the_age_of_episodes_is_that_of_a_count(moves: list[tuple[int, bool]], limit: int) -> None:
+    """Against counting step by step; where no copy is told to be old, none is; a restored count goes on alike."""
+    own, ages = OwnClocks({}, {}, None, 0, 3), np.zeros(3, dtype=int)
+    for bits, restored in moves:
+        own.stepped(0.0, 0)
+        ages += 1
+        old = own.as_old_as(limit)
+        assert own.elapsed.tolist() == ages.tolist()
+        assert (np.zeros(3, dtype=bool) if old is None else old).tolist() == (ages >= limit).tolist()
+        begins = np.array([bits >> copy & 1 for copy in range(3)], dtype=bool)
+        own.begin(begins if restored else begins.nonzero()[0], 0)
+        ages[begins] = 0
+        if restored:
+            own, saved = OwnClocks({}, {}, None, 0, 3), json.loads(json.dumps(own.snapshot()))
+            own.restore(saved)
 
 
 def test_infos_are_dealt_out_to_the_copies() -> None:

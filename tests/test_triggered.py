@@ -151,6 +151,23 @@ def test_a_batch_has_one_trigger(mode: str, apply: Any) -> None:
     assert right[-1] == [3.0 if mode == "SameStep" else 2.0] * 3  # it shows the next episode in the step of the end
 
 
+@pytest.mark.parametrize("mode", ["SameStep", "NextStep"])
+def test_an_episode_is_heard_once(mode: str) -> None:
+    """Not again while its copy waits for the reset: with three copies, the fifth return is one of the second round."""
+    batch = NonStationaryVector(
+        Dials(3),
+        drifts={"right": Count(period=1)},
+        clocks={"right": "trigger"},
+        trigger={"threshold": 0.0, "window": 5},
+        autoreset_mode=mode,
+    )
+    batch.reset(seed=0)
+    for _ in range(9):
+        batch.step(np.zeros(3, dtype=int))
+    assert batch.own_clocks.watch is not None
+    assert batch.own_clocks.watch.log == ([3 * 8] if mode == "SameStep" else [3 * 9])
+
+
 @pytest.mark.parametrize("apply", ["step", "reset", "truncate"])
 def test_a_triggered_life_played_from_its_tape_is_the_same(tmp_path: Path, apply: Any) -> None:
     """What the agent brought about, played back to the same actions: sights, tasks and lengths are equal."""

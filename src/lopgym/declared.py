@@ -1,19 +1,21 @@
-"""Fields that are what their annotations say: numbers, words, tuples of them, their bounds, and kinds of one's own."""
+"""Values that are what annotations say: numbers, words, tuples of them, their bounds, and kinds of one's own."""
 
 from __future__ import annotations
 
 import dataclasses
-import math
 import operator
+import sys
 from collections.abc import Callable
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from types import EllipsisType, NoneType
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import numpy as np
 from annotated_types import GroupedMetadata
 
 from lopgym.registry import nearest
 
-Fit = Callable[[str, Any], Any]  # (name of the field, what came) -> the value, or ValueError
+Fit = Callable[[str, Any], Any]  # (name of the field or option, what came) -> the value, or ValueError
+_MOST = sys.float_info.max  # NaN is not at most that, nor is a whole number that no float can hold
 
 
 class Declared:
@@ -28,21 +30,28 @@ class Declared:
         hints = get_type_hints(type(self), include_extras=True)
         for field in dataclasses.fields(self):  # type: ignore[arg-type]  # every subclass is a dataclass
             if field.init:
-                object.__setattr__(self, field.name, _fitted(field.name, getattr(self, field.name), hints[field.name]))
+                object.__setattr__(self, field.name, fitted(field.name, getattr(self, field.name), hints[field.name]))
 
 
 def _number(name: str, value: Any) -> int | float:
     value = value.item() if isinstance(value, np.number) else value
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= _MOST:
         raise ValueError(f"{name}={value!r} must be a number")
     return value
 
 
 def _whole(name: str, value: Any) -> int:
     value = value.item() if isinstance(value, np.number) else value
-    if isinstance(value, bool) or not isinstance(value, int | float) or not float(value).is_integer():
+    whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
+    if isinstance(value, bool) or not whole:
         raise ValueError(f"{name}={value!r} must be a whole number")
     return int(value)
+
+
+def _truth(name: str, value: Any) -> bool:
+    if not isinstance(value, bool | np.bool_):
+        raise ValueError(f"{name}={value!r} must be True or False")
+    return bool(value)
 
 
 def _text(name: str, value: Any) -> str:
@@ -51,32 +60,50 @@ def _text(name: str, value: Any) -> str:
     return value
 
 
-_FITS: dict[Any, Fit] = {float: _number, int: _whole, str: _text}
+_FITS: dict[Any, Fit] = {float: _number, int: _whole, bool: _truth, str: _text}
 
 
 def fits(hint: Any, fit: Fit) -> None:
-    """Let fields be declared as `hint`: `fit` makes of (name of the field, what came) the value, or refuses it."""
+    """Let values be declared as `hint`: `fit` makes of (name, what came) the value, or refuses it."""
     _FITS[hint] = fit
 
 
-def _fitted(name: str, value: Any, hint: Any) -> Any:
-    """Return `value` as what `hint` says: a declared kind, a tuple of it, either with bounds or None, or a word."""
-    inner = get_args(hint)
-    if type(None) in inner and value is None:
-        return None
-    if get_origin(hint) is Literal:
+def fitted(name: str, value: Any, hint: Any) -> Any:
+    """Return `value` as what `hint` says: a declared kind, a tuple of it, either with bounds or None, or a word.
+
+    What comes under any other hint is returned as it is.
+
+    >>> from lopgym.bounds import PositiveInt
+    >>> fitted("period", 5e4, PositiveInt), fitted("period", None, PositiveInt | None)
+    (50000, None)
+
+    Raises:
+        ValueError: it is of another type or out of bounds; the message has `name` and what came.
+    """
+    form, inner = get_origin(hint), get_args(hint)
+    if NoneType in inner:
+        others = [one for one in inner if one is not NoneType]
+        return value if value is None or len(others) > 1 else fitted(name, value, others[0])
+    if form is Literal:
         return _word(name, value, inner)
-    if get_origin(hint) is tuple:
-        if not isinstance(value, list | tuple | np.ndarray):
-            raise ValueError(f"{name}={value!r} must be a list")
-        return tuple(_fitted(name, one, inner[0]) for one in value)
-    if not inner:
-        return _FITS[hint](name, value)
-    fitted = _fitted(name, value, inner[0])
-    for bound in getattr(hint, "__metadata__", ()):
+    if form is tuple and isinstance(inner[-1], EllipsisType):
+        return _each(name, value, inner[0])
+    if form is Annotated:
+        return _bounded(name, fitted(name, value, inner[0]), inner[1:])
+    return _FITS[hint](name, value) if hint in _FITS else value
+
+
+def _each(name: str, values: Any, hint: Any) -> tuple[Any, ...]:
+    if not isinstance(values, list | tuple | np.ndarray):
+        raise ValueError(f"{name}={values!r} must be a list")
+    return tuple(fitted(name, one, hint) for one in values)
+
+
+def _bounded(name: str, value: Any, bounds: tuple[Any, ...]) -> Any:
+    for bound in bounds:
         for part in bound if isinstance(bound, GroupedMetadata) else [bound]:
-            _hold(name, fitted, part)
-    return fitted
+            _hold(name, value, part)
+    return value
 
 
 def _word(name: str, value: Any, words: tuple[str, ...]) -> Any:
