@@ -10,8 +10,6 @@ from numpy.typing import NDArray
 
 from lopgym.envs.channel import Channel, SingleLayer, VectorLayer
 
-_ARRAYS = (gym.spaces.Box, gym.spaces.Discrete, gym.spaces.MultiDiscrete, gym.spaces.MultiBinary)
-
 
 class ActionChannel(Channel):
     """A channel that changes actions; the action space stays what it was."""
@@ -61,17 +59,6 @@ class ActionLayerVector(ActionChannel, VectorLayer):
     def step(self, actions: NDArray[Any]) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
         """Step every copy."""
         return self.env.step(self._act(np.asarray(actions)))
-
-
-def arrays(space: gym.Space[Any]) -> gym.Space[Any]:
-    """Return the space if its actions are numbers or arrays.
-
-    Raises:
-        TypeError: it is not.
-    """
-    if not isinstance(space, _ARRAYS):
-        raise TypeError(f"the actions of {space} cannot be kept: only Box, Discrete, MultiDiscrete and MultiBinary can")
-    return space
 
 
 def _box_bounds(space: gym.Space[Any]) -> tuple[NDArray[Any], NDArray[Any]]:

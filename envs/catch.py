@@ -59,7 +59,8 @@ class BatchedCatch(BatchedWorld):
     Both orders are functions of `world_seed` and of the value; 0 is as random as any other. `drifts={}` keeps order 0.
 
     ## Arguments
-    `rows` (6, at least 2) and `columns` (5): size of the board.
+    `rows` (6, at least 2) and `columns` (5): size of the board. It shapes the observation, so it cannot change at run
+    time.
 
     ## Version History
     * v0: first version.

@@ -9,9 +9,10 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
+from lopgym.envs.channel import arrays
 from lopgym.envs.history import History
 from lopgym.envs.layers import layers
-from lopgym.envs.observation_channel import ObservationChannel, ObservationLayer, ObservationLayerVector, box
+from lopgym.envs.observation_channel import ObservationChannel, ObservationLayer, ObservationLayerVector
 from lopgym.envs.world import Mask
 from lopgym.physics import Physics, Value, param
 
@@ -33,8 +34,8 @@ class _Delayed(ObservationChannel):
         super()._fit()
         self._history = History(_LONGEST)
 
-    def _widened(self, space: gym.Space[Any]) -> gym.spaces.Box:
-        return box(space, "cannot be kept")
+    def _widened(self, space: gym.Space[Any]) -> gym.Space[Any]:
+        return arrays(space)
 
     def _show(self, observations: NDArray[Any]) -> NDArray[Any]:
         self._history.push(observations)

@@ -78,12 +78,15 @@ class BatchedForager(BatchedWorld):
     | `regrowth` | steps | none; food that is away keeps the time that it was given |
     | `field` | index | none |
 
+    Seasons have any form: `sine`, `square`, `fourier`, or that of a record, a `series`, whose `values` come from your
+    file, with `between` `linear` and `after` `repeat`.
+
     Fields are a function of `world_seed` and `field`: each cell bears food with probability `density`, of any kind.
     Where something was eaten in the old field, the new one is bare for the rest of that time.
 
     ## Arguments
     `size` (12, at least 3): cells a side. `view` (5): cells a side of what is seen, odd, at most `size`. `density`
-    (0.3): how much of the field bears food. `world_seed` (0): fields.
+    (0.3): how much of the field bears food. `world_seed` (0): fields. None of them can change at run time.
 
     ## Version History
     * v0: first version.

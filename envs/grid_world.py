@@ -1,131 +1,28 @@
-"""Grid worlds: walk to the good one of two hidden flags, between walls."""
+"""Grid world: walk to the good one of two hidden flags, between pillars."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-import gymnasium as gym
 import numpy as np
 from annotated_types import Ge
 from numpy.typing import NDArray
 
 from lopgym.bounds import Fraction, NonNegativeInt
 from lopgym.envs import environments
-from lopgym.envs.painting import GOOD, INK, WARM, Image, board
-from lopgym.envs.plane import of_copy
-from lopgym.envs.variants import MAX_INDEX, variants
-from lopgym.envs.world import BatchedWorld, Mask
-from lopgym.physics import Physics, Value, param
+from lopgym.envs.grid import BatchedGrid, GridPhysics
+from lopgym.physics import param
 from lopgym.seeding import generator
 
-_MOVES = np.array([[1, 0], [-1, 0], [0, 1], [0, -1]])  # (action, row and column)
-_STONE = np.array([85, 87, 83], dtype=np.uint8)
+_LEAST = 3  # cells a side
 
 
 @dataclass(frozen=True, eq=False)
-class GridPhysics(Physics):
-    """What can drift."""
+class GridWorldPhysics(GridPhysics):
+    """What can drift: all of a board's, and how large it is."""
 
-    goal: int = param(0, low=0, high=MAX_INDEX, unit="index", doc="which random cells have the two flags")
-    walls: int = param(0, low=0, high=MAX_INDEX, unit="index", doc="which random walls, or doors")
-    reward_sign: float = param(1.0, low=-1.0, high=1.0, unit="1", doc="what the first flag pays; the second: minus")
-    slip: float = param(0.1, low=0.0, high=1.0, unit="1", doc="probability that a move goes in a random direction")
-
-
-class BatchedGrid(BatchedWorld):
-    """A board with walls and two flags, seen whole or through a window; a subclass draws the walls."""
-
-    physics_type = GridPhysics
-    goal: Any
-    walls: Any
-    reward_sign: Any
-    slip: Any
-
-    def __init__(
-        self, num_envs: int, render_mode: str | None, *, size: int, window: int, see_goal: bool, world_seed: int
-    ) -> None:
-        """Draw the first walls and flags of a board with `size` cells a side."""
-        self._size, self._window, self._see_goal, self._world_seed = size, window, see_goal, world_seed
-        self._place, self._copies = np.zeros((num_envs, 2), dtype=np.int64), np.arange(num_envs)
-        side = 2 * window + 1 if window else size
-        planes = (not window) + 1 + 2 * see_goal
-        observation = gym.spaces.Box(0.0, 1.0, (planes * side**2,), np.float32)
-        super().__init__(num_envs, render_mode, observation, gym.spaces.Discrete(len(_MOVES)))
-        self._set_up()
-
-    def set_physics(self, **changes: Value) -> None:
-        """Change parameters; the board is set up anew only if it is another, because that takes long."""
-        super().set_physics(**changes)
-        if changes.keys() & {"goal", "walls"}:
-            self._set_up()
-
-    def _draw_walls(self, walls: int) -> NDArray[np.bool_]:
-        """Return where the walls are, shape (size, size); every other cell can be reached from every other."""
-        raise NotImplementedError
-
-    def _draw_order(self, goal: int) -> NDArray[np.int64]:
-        """Return all cells in a random order: the first that are no walls have the flags."""
-        return generator(self._world_seed, "goal", goal).permutation(self._size**2)
-
-    def _set_up(self) -> None:
-        boards, board_of = variants(self.walls, self._draw_walls)
-        orders, order_of = variants(self.goal, self._draw_order)
-        shape = np.broadcast_shapes(board_of.shape, order_of.shape) or (1,)
-        walls = np.broadcast_to(boards[board_of].reshape(-1, self._size**2), (*shape, self._size**2))
-        order = np.broadcast_to(orders[order_of], walls.shape)
-        self._flags = np.take_along_axis(order, _open_first(np.take_along_axis(walls, order, axis=1)), axis=1)[:, :2]
-        closed = walls.copy()
-        np.put_along_axis(closed, self._flags, True, axis=1)
-        self._starts, self._room = _open_first(closed), (~closed).sum(axis=1)
-        self._which = self._copies if shape[0] > 1 else np.zeros(self.num_envs, dtype=np.int64)
-        self._map = self._draw_map(walls)
-
-    def _draw_map(self, walls: NDArray[np.bool_]) -> NDArray[np.float32]:
-        """Return the planes of walls, first flag, second flag, shape (1 or N, 3, size + 2 window, likewise)."""
-        planes = np.zeros((len(walls), 3, self._size**2), dtype=np.float32)
-        planes[:, 0] = walls
-        np.put_along_axis(planes[:, 1:], self._flags[..., None], 1.0, axis=2)
-        rim = ((0, 0), (0, 0), *2 * ((self._window, self._window),))
-        padded = np.pad(planes.reshape(-1, 3, self._size, self._size), rim)
-        if self._window:
-            padded[:, 0, : self._window] = padded[:, 0, -self._window :] = 1.0
-            padded[:, 0, :, : self._window] = padded[:, 0, :, -self._window :] = 1.0
-        return padded
-
-    def _begin(self, mask: Mask) -> None:
-        drawn = self._stream.uniform(self.count) * self._room[self._which]
-        start = self._starts[self._which, drawn.astype(np.int64)]
-        self._place = np.where(mask[:, None], np.stack(np.divmod(start, self._size), axis=1), self._place)
-
-    def _observe(self) -> NDArray[np.float32]:
-        shown = slice(0, 3 if self._see_goal else 1)
-        if self._window:
-            across = np.arange(2 * self._window + 1)
-            rows, columns = (self._place[:, axis, None] + across for axis in range(2))
-            seen = self._map[self._which[:, None, None], shown, rows[:, :, None], columns[:, None, :]]
-            return np.moveaxis(seen, -1, 1).reshape(self.num_envs, -1)
-        walker = np.zeros((self.num_envs, 1, self._size, self._size), dtype=np.float32)
-        walker[self._copies, 0, self._place[:, 0], self._place[:, 1]] = 1.0
-        return np.concatenate((walker, self._map[self._which, shown]), axis=1).reshape(self.num_envs, -1)
-
-    def _advance(self, actions: NDArray[Any]) -> tuple[NDArray[np.float64], Mask]:
-        slips = self._stream.uniform(self.count) < self.slip
-        taken = np.where(slips, self.integers(len(_MOVES), draw=1), actions)
-        there = np.minimum(np.maximum(self._place + _MOVES[taken], 0), self._size - 1)
-        walled = self._map[self._which, 0, there[:, 0] + self._window, there[:, 1] + self._window] > 0
-        self._place = np.where(walled[:, None], self._place, there)
-        at = (self._place @ (self._size, 1))[:, None] == self._flags
-        return self.reward_sign * (at[:, 0] * 1.0 - at[:, 1]), at.any(axis=1)
-
-    def _paint(self, copy: int) -> Image:
-        image = board(self._size, self._size)
-        inner = slice(self._window, self._window + self._size)
-        walls, first, second = self._map[self._which[copy], :, inner, inner] > 0
-        turned = of_copy(self.reward_sign, copy) < 0
-        image[walls], image[first], image[second] = _STONE, WARM if turned else GOOD, GOOD if turned else WARM
-        image[tuple(self._place[copy])] = INK
-        return image
+    shrinkage: int = param(0, low=0, high=1000, unit="cells", doc="how much smaller the board is, a side; 3 stay")
 
 
 @environments.register(
@@ -136,7 +33,8 @@ class BatchedGridWorld(BatchedGrid):
 
     ## Description
     A square board with pillars, no two of which touch, so that every cell can be reached, and two flags: one pays, the
-    other costs. Flags move, pay the other way round, pillars are set up anew, the floor gets slippery.
+    other costs. Flags move, pay the other way round, pillars are set up anew, the floor gets slippery, fog comes up,
+    the board grows or shrinks.
 
     ## Action Space
     `Discrete(4)`: one cell down, up, right, left; with probability `slip` one of the four at random instead. Pillars
@@ -146,7 +44,7 @@ class BatchedGridWorld(BatchedGrid):
     `Box(0, 1, (planes * side * side,), float32)`, plane by plane, row by row. Whole board (`side` = `size`): a plane
     with 1 at the walker, one with 1 at the pillars. Through a window around the walker (`side` = 2 `window` + 1): the
     pillars only; outside the board all is pillar. With `see_goal`, two more planes with 1 at the first and at the
-    second flag.
+    second flag. What is farther than `sight` from the walker, in rows or in columns, reads 0.
 
     ## Rewards
     `reward_sign` at the first flag, -`reward_sign` at the second, else 0.
@@ -164,27 +62,34 @@ class BatchedGridWorld(BatchedGrid):
     | `walls` | index | none |
     | `reward_sign` | 1 | none |
     | `slip` | 1 | none |
+    | `sight` | cells | none |
+    | `shrinkage` | cells | none |
 
     `goal` names a random order of all cells and `walls` a random set of pillars, both functions of `world_seed`; the
     flags stand on the first two cells of the order that have no pillar. A walker on whose cell a pillar is set up can
-    walk off.
+    walk off. `shrinkage` walls off as many rows below and columns to the right, but leaves 3 of each; a walker who is
+    out there stays until the episode ends, so that it goes best with `apply` `reset` or `truncate`.
 
     ## Arguments
     `size` (8, at least 3): cells a side. `pillars` (0.15): share of the cells that are pillars, as far as there is room
     (about a fifth). `window` (0): cells seen on each side of the walker, 0 for the whole board. `see_goal` (false):
-    whether the flags can be seen. `world_seed` (0): flags and pillars. `size`, `window` and `see_goal` shape the
-    observation, so they cannot change at run time.
+    whether the flags can be seen. `world_seed` (0): flags and pillars. None of them can change at
+    run time, for `size`, `window` and `see_goal` shape the observation; `shrinkage` and `sight` can.
 
     ## Version History
     * v0: first version.
     """
+
+    physics_type = GridWorldPhysics
+    board_follows = BatchedGrid.board_follows | {"shrinkage"}
+    shrinkage: Any
 
     def __init__(
         self,
         num_envs: int = 1,
         render_mode: str | None = None,
         *,
-        size: Annotated[int, Ge(3)] = 8,
+        size: Annotated[int, Ge(_LEAST)] = 8,
         pillars: Fraction = 0.15,
         window: NonNegativeInt = 0,
         see_goal: bool = False,
@@ -205,7 +110,7 @@ class BatchedGridWorld(BatchedGrid):
                 left -= 1
         return rimmed[1:-1, 1:-1]
 
-
-def _open_first(closed: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """Return the places along the last axis, those that are not closed first, each group in order."""
-    return np.argsort(closed, axis=-1, kind="stable")
+    def _draw_outside(self) -> NDArray[np.bool_]:
+        open_cells = np.maximum(self._size - np.reshape(self.shrinkage, (-1, 1)), _LEAST)
+        row, column = np.divmod(np.arange(self._size**2), self._size)
+        return np.asarray((row >= open_cells) | (column >= open_cells))

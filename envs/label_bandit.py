@@ -60,6 +60,7 @@ class BatchedLabelBandit(BatchedWorld):
 
     ## Arguments
     `contexts` (64), `features` (16) and `labels` (4, at least 2): the sizes. `world_seed` (0): contexts and labels.
+    None of them can change at run time.
 
     ## Version History
     * v0: first version.

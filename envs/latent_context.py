@@ -74,7 +74,7 @@ class BatchedLatentContext(BatchedWorld):
     and a velocity is the way of one step.
 
     ## Arguments
-    `features` (32): how many are seen. `world_seed` (0): features and contexts.
+    `features` (32): how many are seen. `world_seed` (0): features and contexts. Neither can change at run time.
 
     ## Version History
     * v0: first version.

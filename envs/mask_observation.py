@@ -32,7 +32,7 @@ class _Masked(Numbered, ObservationChannel):
     observation_mask_order: Value
 
     def _widened(self, space: gym.Space[Any]) -> gym.spaces.Box:
-        space = box(space, "cannot fail")
+        space = box(space, "cannot fail in part")
         return gym.spaces.Box(np.minimum(space.low, 0), np.maximum(space.high, 0), space.shape, space.dtype.type)
 
     def _write_physics(self) -> None:

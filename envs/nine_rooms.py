@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from lopgym.bounds import NonNegativeInt, PositiveInt
 from lopgym.envs import environments
-from lopgym.envs.grid_world import BatchedGrid
+from lopgym.envs.grid import BatchedGrid
 from lopgym.seeding import generator
 
 
@@ -32,7 +32,8 @@ class BatchedNineRooms(BatchedGrid):
     `Box(0, 1, (planes * side * side,), float32)`, plane by plane, row by row. Whole house
     (`side` = `rooms` * (`room` + 1) - 1): a plane with 1 at the walker, one with 1 at the walls. Through a window
     around the walker (`side` = 2 `window` + 1): the walls only; outside the house all is wall. With `see_goal`, two
-    more planes with 1 at the first and at the second flag.
+    more planes with 1 at the first and at the second flag. What is farther than `sight` from the walker, in rows or in
+    columns, reads 0.
 
     ## Rewards
     `reward_sign` at the first flag, -`reward_sign` at the second, else 0.
@@ -50,6 +51,7 @@ class BatchedNineRooms(BatchedGrid):
     | `walls` | index | none |
     | `reward_sign` | 1 | none |
     | `slip` | 1 | none |
+    | `sight` | cells | none |
 
     `goal` names a random order of all cells and `walls` a random place for every door, both functions of `world_seed`;
     the flags stand on the first two cells of the order that are no wall. A walker in a door that is walled up can

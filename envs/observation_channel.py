@@ -1,4 +1,4 @@
-"""Observation channels: layers that change what the agent sees of a Box."""
+"""Observation channels: layers that change what the agent sees."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from lopgym.envs.world import Mask, reset_mask
 class ObservationChannel(Channel):
     """A channel that changes observations. Its space holds whatever any value of its parameters makes of them."""
 
-    _space: gym.spaces.Box
+    _space: gym.Space[Any]
 
     def _fit(self) -> None:
         self._space = self._widened(self._seen)
-        self._size = int(np.prod(self._space.shape))
+        self._size = int(np.prod(self._space.shape or (1,)))
 
-    def _widened(self, space: gym.Space[Any]) -> gym.spaces.Box:
+    def _widened(self, space: gym.Space[Any]) -> gym.Space[Any]:
         """Return the space of changed observations; TypeError if there is no changing those of `space`."""
         raise NotImplementedError
 
@@ -87,10 +87,10 @@ def box(space: gym.Space[Any], why: str) -> gym.spaces.Box:
     """Return the space if it is a Box.
 
     Raises:
-        TypeError: it is not; `why` is the end of the message.
+        TypeError: it is not; `why` says what then cannot be done.
     """
     if not isinstance(space, gym.spaces.Box):
-        raise TypeError(f"the elements of {space} {why}: only a Box observation has")
+        raise TypeError(f"the observations of {space} {why}: only those of a Box can")
     return space
 
 

@@ -6,13 +6,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import gymnasium as gym
-import numpy as np
 from numpy.typing import NDArray
 
 from lopgym.envs.action_channel import ActionChannel, ActionLayer, ActionLayerVector
 from lopgym.envs.channel import Numbered
 from lopgym.envs.layers import layers
-from lopgym.envs.permute_observation import orders
+from lopgym.envs.permute_observation import orders, renamed
 from lopgym.envs.variants import MAX_INDEX
 from lopgym.physics import Physics, Value, param
 
@@ -30,7 +29,7 @@ class _Permuted(Numbered, ActionChannel):
     action_order: Value
 
     def _fit(self) -> None:
-        self._space, self._rows = discrete(self._acted), np.arange(self._copies)
+        self._space = discrete(self._acted)
         self._start = int(self._space.start)
 
     def _write_physics(self) -> None:
@@ -38,8 +37,7 @@ class _Permuted(Numbered, ActionChannel):
         self._order = orders(self._world_seed, "action_order", int(self._space.n), self.action_order)
 
     def _changed(self, actions: NDArray[Any]) -> NDArray[Any]:
-        order, places = self._order, actions - self._start
-        return np.asarray((order[places] if order.ndim == 1 else order[self._rows, places]) + self._start)
+        return renamed(actions, self._order, self._start)
 
 
 class PermuteActionVector(_Permuted, ActionLayerVector):
@@ -71,5 +69,5 @@ def discrete(space: gym.Space[Any]) -> gym.spaces.Discrete:
         TypeError: it is not.
     """
     if not isinstance(space, gym.spaces.Discrete):
-        raise TypeError(f"the actions of {space} have no order to change: only Discrete actions have")
+        raise TypeError(f"the actions of {space} have no numbers to change: only Discrete actions have")
     return space

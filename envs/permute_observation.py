@@ -1,4 +1,4 @@
-"""Parametric layer: the elements of the observation change places."""
+"""Parametric layer: the elements of the observation change places, or its numbers their meaning."""
 
 from __future__ import annotations
 
@@ -29,14 +29,21 @@ class _Permuted(Numbered, ObservationChannel):
     rests_at_default = False  # so that the first of many orders is no easier than the others
     observation_order: Value
 
-    def _widened(self, space: gym.Space[Any]) -> gym.spaces.Box:
-        return shuffled_space(space)
+    def _fit(self) -> None:
+        super()._fit()
+        if isinstance(self._seen, gym.spaces.Discrete):
+            self._size = int(self._seen.n)
+
+    def _widened(self, space: gym.Space[Any]) -> gym.Space[Any]:
+        return space if isinstance(space, gym.spaces.Discrete) else shuffled_space(space)
 
     def _write_physics(self) -> None:
         super()._write_physics()
         self._order = orders(self._world_seed, "observation_order", self._size, self.observation_order)
 
     def _changed(self, flat: NDArray[Any]) -> NDArray[Any]:
+        if isinstance(self._seen, gym.spaces.Discrete):
+            return renamed(flat[:, 0], self._order, int(self._seen.start))[:, None]
         return permuted(flat, self._order)
 
 
@@ -49,7 +56,7 @@ class PermuteObservation(_Permuted, ObservationLayer):
     """Show the elements of the observation in the random order number `observation_order`.
 
     Order 0 is a random one like all others. The bounds of the space become the widest of any element, so that they
-    hold in every order.
+    hold in every order. A Discrete observation, the number of a state, becomes the number that the order gives it.
     """
 
 
@@ -64,11 +71,17 @@ def permuted(flat: NDArray[Any], order: NDArray[np.intp]) -> NDArray[Any]:
     return flat[:, order] if order.ndim == 1 else np.take_along_axis(flat, order, axis=1)
 
 
+def renamed(numbers: NDArray[Any], order: NDArray[np.intp], first: int) -> NDArray[Any]:
+    """Return whole numbers from `first` on, shape (N,), renamed by one order (D,), or by one a copy, (N, D)."""
+    places = numbers - first
+    return np.asarray((order[places] if order.ndim == 1 else order[np.arange(len(places)), places]) + first)
+
+
 def shuffled_space(space: gym.Space[Any]) -> gym.spaces.Box:
     """Return the Box that holds the observations in every order.
 
     Raises:
         TypeError: the space is not a Box.
     """
-    space = box(space, "have no order to change")
+    space = box(space, "cannot change places")
     return gym.spaces.Box(space.low.min(), space.high.max(), space.shape, space.dtype.type)

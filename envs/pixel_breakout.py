@@ -78,7 +78,7 @@ class BatchedPixelBreakout(BatchedWorld):
     Orders and walls are functions of `world_seed` and of the number. Wall 0 is full, any other a random half of it.
 
     ## Arguments
-    `world_seed` (0): orders and walls.
+    `world_seed` (0): orders and walls. It cannot change at run time, nor can the size of the image.
 
     ## Version History
     * v0: first version.

@@ -68,7 +68,7 @@ class BatchedRecodedGrid(BatchedWorld):
 
     ## Arguments
     `size` (5, at least 2): cells a side. `features` (16): length of a code. `horizon` (25): longest episode.
-    `world_seed` (0): codes and goals.
+    `world_seed` (0): codes and goals. None of them can change at run time; episodes are cut earlier by `max_steps`.
 
     ## Version History
     * v0: first version.

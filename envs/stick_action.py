@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lopgym.envs.action_channel import ActionChannel, ActionLayer, ActionLayerVector, arrays
+from lopgym.envs.action_channel import ActionChannel, ActionLayer, ActionLayerVector
+from lopgym.envs.channel import arrays
 from lopgym.envs.layers import layers
 from lopgym.envs.luck import Luck
 from lopgym.envs.world import Mask

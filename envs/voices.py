@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from lopgym.envs.layers import stack
+from lopgym.envs.layers import need_drift, stack
 from lopgym.physics import Parametric
 from lopgym.registry import nearest
 from lopgym.seeding import CounterStream
@@ -36,13 +36,11 @@ class Voice:
         Raises:
             ValueError: `env` has no drift layer, the delay is no number of observations, or the noise not in [0, 1].
         """
-        if not any(hasattr(layer, "drifting") for layer in stack(env)):
-            raise ValueError(f"{env} has no drift layer: there is nothing to tell")
-        if delay < 0 or delay != int(delay):
-            raise ValueError(f"delay={delay} must be a whole number of observations, 0 or more")
-        if not 0 <= noise <= 1:
-            raise ValueError(f"noise={noise} must be from 0 to 1")
-        self.delay, self.noise = int(delay), noise
+        need_drift(env, "tell")
+        self.delay = _whole("delay", delay, least=0)
+        if not isinstance(noise, int | float) or not 0 <= noise <= 1:
+            raise ValueError(f"noise={noise!r} must be from 0 to 1")
+        self.noise = noise
         self.begin([None] * copies)
 
     def begin(self, seeds: Sequence[int | None]) -> None:
@@ -85,9 +83,7 @@ class TaskIdVoice(Voice):
 
     def __init__(self, env: Any, copies: int, *, tasks: int, delay: int, noise: float) -> None:
         """Tell `tasks` tasks apart."""
-        if tasks < 1:
-            raise ValueError(f"tasks={tasks} must be at least 1")
-        self.size = tasks
+        self.size = _whole("tasks", tasks, least=1)
         super().__init__(env, copies, delay=delay, noise=noise)
 
     def _facts(self, task: NDArray[np.int64], drift: Drift) -> Numbers:
@@ -139,6 +135,12 @@ class DifferenceVoice(DriftVoice):
 
     def _words(self, now: Numbers, before: Numbers) -> Numbers:
         return (now - before) / 2
+
+
+def _whole(name: str, value: Any, *, least: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+        raise ValueError(f"{name}={value!r} must be a whole number of at least {least}")
+    return int(value)
 
 
 def _ranges(env: Any, parameters: Sequence[str] | None) -> dict[str, tuple[float, float]]:

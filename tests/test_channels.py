@@ -5,8 +5,10 @@ from __future__ import annotations
 import copy
 import itertools
 import pickle
+import re
 import warnings
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
@@ -19,7 +21,7 @@ from stable_baselines3.common.env_checker import check_env as check_env_sb3
 
 from lopgym.envs import environments
 from lopgym.envs.action_channel import ActionChannel
-from lopgym.envs.build import batched, drifting, make_vec
+from lopgym.envs.build import drifting, make_vec
 from lopgym.envs.channel import Channel
 from lopgym.envs.layers import layers, stack
 from lopgym.envs.nonstationary import NonStationary
@@ -73,6 +75,8 @@ def _fits(layer: Any, space: str) -> bool:
 FITTING = [(layer.name, space) for layer in layers for space in SPACES if _fits(layer, space)]
 PAIRS = [(layer, space) for layer, space in FITTING if issubclass(_maker(layer), ActionChannel) or space == "sticks"]
 every_pair = pytest.mark.parametrize(("layer", "space"), PAIRS)
+SINGLE_ONLY = {layer.name for layer in layers if layer.facts.get("single_only")}  # a native batch refuses them
+every_batched_pair = pytest.mark.parametrize(("layer", "space"), [pair for pair in PAIRS if pair[0] not in SINGLE_ONLY])
 every_layer = pytest.mark.parametrize("layer", [layer.name for layer in layers])
 
 
@@ -82,6 +86,11 @@ def _single(layer: str, space: str, drifts: Any, **options: Any) -> NonStationar
 
 def _batch(layer: str, space: str, drifts: Any, copies: int = COPIES, **options: Any) -> NonStationaryVector:
     return NonStationaryVector(layers[layer].facts["vector"](Drone(copies, SPACES[space])), drifts=drifts, **options)
+
+
+def _forms(layer: str) -> tuple[Any, ...]:
+    """How a layer can be made: single, and batched if it can be."""
+    return (_single,) if layer in SINGLE_ONLY else (_single, _batch)
 
 
 def _fields(layer: str) -> dict[str, Any]:
@@ -126,7 +135,7 @@ def _same(one: Any, other: Any) -> bool:
     return data_equivalence(one, other, exact=True)
 
 
-@every_pair
+@every_batched_pair
 @pytest.mark.parametrize("apply", ["step", "reset", "truncate"])
 def test_a_batch_is_its_copies(layer: str, space: str, apply: Any) -> None:
     """Bit for bit, while everything moves; with `reset` the copies differ in their parameters."""
@@ -153,12 +162,11 @@ def test_a_batch_is_its_copies(layer: str, space: str, apply: Any) -> None:
 @every_pair
 def test_at_its_defaults_a_layer_changes_no_bit(layer: str, space: str) -> None:
     """Not the sign of a zero; permutations, whose order 0 is as random as any, are the exception."""
-    bare, bare_batch = World(Drone(1, SPACES[space])), NonStationaryVector(Drone(COPIES, SPACES[space]), drifts={})
-    single, batch = _single(layer, space, {}), _batch(layer, space, {})
-    said = [_bits(_roll(env)) for env in (bare, single, bare_batch, batch)]
+    bare = (World(Drone(1, SPACES[space])), NonStationaryVector(Drone(COPIES, SPACES[space]), drifts={}))
     rests = _maker(layer).rests_at_default
     assert rests == (not layer.startswith("permute"))
-    assert (said[0] == said[1]) == (said[2] == said[3]) == rests
+    for env, make in zip(bare, _forms(layer), strict=False):
+        assert (_bits(_roll(env)) == _bits(_roll(make(layer, space, {})))) == rests
 
 
 @every_pair
@@ -175,7 +183,7 @@ def test_a_layer_that_rests_after_having_moved_changes_no_bit(layer: str, space:
 def test_every_parameter_matters(layer: str, space: str) -> None:
     """Each changes what is seen or earned, single and batched."""
     middle = {name: _values(field)[1] for name, field in _fields(layer).items()}
-    for make, (name, field) in itertools.product((_single, _batch), _fields(layer).items()):
+    for make, (name, field) in itertools.product(_forms(layer), _fields(layer).items()):
         default, *others = (_bits(_roll(make(layer, space, middle | {name: v}))) for v in _values(field))
         assert any(other != default for other in others)
 
@@ -183,7 +191,7 @@ def test_every_parameter_matters(layer: str, space: str) -> None:
 @every_pair
 def test_seeded_reset_after_any_history_is_a_fresh_environment(layer: str, space: str) -> None:
     """Nothing of an earlier life is left, in the environment or in the batch; another seed is other luck."""
-    for make, steps in itertools.product((_single, _batch), (3, 5)):
+    for make, steps in itertools.product(_forms(layer), (3, 5)):
         used = make(layer, space, _restless(layer))
         _roll(used, steps, seed=11)
         assert _same(_roll(used), _roll(make(layer, space, _restless(layer))))
@@ -206,7 +214,7 @@ def test_world_seeds_fix_the_variants(layer: str) -> None:
 @every_pair
 def test_copies_and_pickles_go_on_alike(layer: str, space: str) -> None:
     """A copy in the middle of an episode goes on as the original does."""
-    for make in (_single, _batch):
+    for make in _forms(layer):
         env = make(layer, space, _restless(layer, 5))
         _roll(env, 7)
         twins = [copy.deepcopy(env), pickle.loads(pickle.dumps(env)), env]
@@ -220,6 +228,7 @@ def test_the_space_holds_every_observation(layer: str, space: str) -> None:
     for end in ("low", "high"):
         env = _single(layer, space, {name: field.metadata[end] for name, field in _fields(layer).items()})
         assert all(said[0] in env.observation_space for said in _roll(env, 30))
+    if layer not in SINGLE_ONLY:
         batch = _batch(layer, space, {})
         assert batch.single_observation_space == env.observation_space
         assert batch.observation_space.shape == (COPIES, *env.observation_space.shape)
@@ -255,11 +264,32 @@ def test_facts(layer: str) -> None:
         vector(batch)
 
 
+@every_pair
+def test_a_native_batch_takes_a_layer_or_says_why_not(layer: str, space: str) -> None:
+    """In one line, which says what to do instead; so does the id."""
+    if layer not in SINGLE_ONLY:
+        _batch(layer, space, {})
+        return
+    id, drifts = "lopgym/CartPole-v0", _restless(layer)
+    for make in (lambda: _batch(layer, space, {}), lambda: gym.make_vec(id, 2, drifts=drifts)):
+        with pytest.raises(TypeError, match=r"steps all its copies at once: make separate copies, .*'sync'") as error:
+            make()
+        assert "\n" not in str(error.value)
+    make_vec(id, 2, drifts=drifts, vectorization_mode="sync").reset(seed=0)
+
+
+def test_the_docs_name_the_layers_that_keep_the_optimum() -> None:
+    """All of them, and no other."""
+    page = (Path(__file__).parents[1] / "docs" / "worlds.md").read_text()
+    sentence = page.partition("Some leave the best possible return")[2].partition("All others")[0]
+    keeping = {layer.name for layer in layers if layer.facts["preserves_optimum"]}
+    assert {*re.findall(r"`(\w+)`", sentence)} == keeping
+
+
 def test_names_are_unique() -> None:
     """No two layers, nor a layer and a world, have a parameter of one name."""
     count = Counter(name for layer in layers for name in _fields(layer.name))
-    worlds: list[Any] = [batched(world=world.name, drifts={}).unwrapped for world in environments]
-    count.update({name for world in worlds for name in world.physics.names()})
+    count.update({name for world in environments for name in world.make.physics_type.names()})
     assert [name for name, times in count.items() if times > 1] == []
 
 
@@ -273,15 +303,24 @@ OURS = {f"lopgym/{world.facts['id']}" for world in environments}
 
 
 def _bases(layer: str) -> list[str]:
-    """Gymnasium's environments and ours that a layer goes around: with its kind of actions, if it cares."""
+    """Gymnasium's environments and ours that a layer goes around: with its kind of spaces, if it cares."""
     spaces = {"buttons": "CartPole", "sticks": "Pendulum"}
     kinds = [spaces[space] for name, space in FITTING if name == layer]
-    return [id for id in BASES if any(kind in id for kind in kinds) and (id in OURS or "/" not in id)]
+    return [id for id in BASES if any(kind in id for kind in kinds) and (id in OURS or "/" not in id)] + _tables(layer)
+
+
+def _tables(layer: str) -> list[str]:
+    """Tables of states that a layer goes around."""
+    try:
+        layers[layer].make(gym.make("FrozenLake-v1"))
+    except TypeError:
+        return []
+    return ["FrozenLake-v1"]
 
 
 def _around(id: str, layer: str) -> gym.Env[Any, Any]:
     """An environment without its own drift layer, with a layer that moves at every step."""
-    env = gym.make(id, **BASES[id])
+    env = gym.make(id, **BASES.get(id, {}))
     while isinstance(env, gym.Wrapper) and "/" in id:
         env = env.env
     return drifting(env, drifts=_restless(layer))
@@ -305,10 +344,11 @@ def test_checkers_pass_around_other_worlds(layer: str, id: str) -> None:
 def test_all_layers_at_once_around_a_registered_world(id: str) -> None:
     """The id builds every layer that a drift names, single and as a native batch; separate copies are the batch."""
     kind = "buttons" if "CartPole" in id else "sticks"
-    drifts = {name: drift for layer, space in FITTING if space == kind for name, drift in _restless(layer, 9).items()}
+    fitting = [layer for layer, space in FITTING if space == kind and layer not in SINGLE_ONLY]
+    drifts = {name: drift for layer in fitting for name, drift in _restless(layer, 9).items()}
     options: dict[str, Any] = {"drifts": drifts, "autoreset_mode": "SameStep"}
     batch, copies = (make_vec(id, 3, vectorization_mode=mode, **options) for mode in (None, "sync"))
-    assert sum(isinstance(layer, Channel) for layer in stack(batch)) == sum(space == kind for _, space in FITTING)
+    assert sum(isinstance(layer, Channel) for layer in stack(batch)) == len(fitting)
     assert _bits(_roll(batch, 60)) == _bits(_roll(copies, 60))
 
 

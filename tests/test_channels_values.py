@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from lopgym.envs.action_channel import ActionLayer
+from lopgym.envs.advance_start import AdvanceStart
 from lopgym.envs.delay_action import DelayAction
 from lopgym.envs.delay_observation import DelayObservation
 from lopgym.envs.delay_reward import DelayReward
@@ -30,10 +31,12 @@ from lopgym.envs.noise_observation import NoiseObservation
 from lopgym.envs.noise_reward import NoiseReward
 from lopgym.envs.observation_channel import ObservationLayer
 from lopgym.envs.offset_observation import OffsetObservation
+from lopgym.envs.permute_observation import PermuteObservation, orders, renamed
 from lopgym.envs.rotate_observation import RotateObservation
 from lopgym.envs.scale_action import ScaleAction
 from lopgym.envs.scale_observation import ScaleObservation
 from lopgym.envs.shift_reward import ShiftReward
+from lopgym.envs.slip_action import SlipAction
 from lopgym.envs.stick_action import StickAction
 
 STICKS = gym.spaces.Box(np.array([-1.0, 0.0]), np.array([1.0, 4.0]), dtype=np.float64)
@@ -119,10 +122,12 @@ def test_whether_the_optimum_survives_an_observation_layer(name: str) -> None:
 def test_whether_the_optimum_survives_an_action_layer(name: str) -> None:
     """Where it is said to, everything can still be done, each thing by one action."""
     make: Any = layers[name].make
-    changed = {"action_scale": 0.5, "action_noise": 0.5, "action_stickiness": 0.9}
+    changed = {"action_scale": 0.5, "action_noise": 0.5, "action_stickiness": 0.9, "action_slip": 0.9}
     physics: dict[str, Any] = {field: changed.get(field, 3) for field in make.physics_type.names()}
     sticks, buttons = itertools.product([-1.0, 0.0, 1.0], [0.0, 2.0, 4.0]), gym.spaces.Discrete(6)
-    actions, space = (range(6), buttons) if name == "permute_action" else ([*map(list, sticks)], STICKS)
+    actions, space = (
+        (range(6), buttons) if name in ("permute_action", "slip_action") else ([*map(list, sticks)], STICKS)
+    )
     told = _told(make, actions, space, **physics)
     assert (sorted(told) == sorted(actions)) == layers[name].facts["preserves_optimum"]
     assert told != list(actions)
@@ -186,6 +191,31 @@ def test_observations_come_late() -> None:
         seen.append(env.step(np.zeros(2))[0][0])
     assert seen == [0, 1, 0, 2, 4, 0]
     assert env.reset()[0][0] == 0
+
+
+def test_states_that_are_numbers_are_renamed() -> None:
+    """In a table of states, single and batched: one to one, as the order says, another one for another number."""
+    lake = gym.make("FrozenLake-v1", is_slippery=False, map_name="8x8")
+    env = PermuteObservation(lake)
+    names = {}
+    for number in (0, 1, 0):
+        env.set_physics(observation_order=number)
+        seen = [env.reset(seed=0)[0], *(env.step(action)[0] for action in [2] * 7 + [1] * 6)]
+        names.setdefault(number, seen)
+        assert seen == names[number]
+        order = orders(0, "observation_order", 64, number)
+        assert seen == [order[state] for state in [*range(8), *range(15, 63, 8)]]
+        assert all(state in env.observation_space for state in seen)
+    assert names[0] != names[1]
+    told = renamed(np.array([5, 6, 7]), np.array([[2, 0, 1], [2, 0, 1], [0, 1, 2]]), 5)
+    assert told.tolist() == [7, 5, 7]
+
+
+def test_states_that_are_numbers_come_late() -> None:
+    """As arrays do."""
+    env = DelayObservation(gym.make("FrozenLake-v1", is_slippery=False, map_name="8x8"))
+    env.set_physics(observation_delay=2)
+    assert [env.reset(seed=0)[0], *(env.step(2)[0] for _ in range(5))] == [0, 0, 0, 1, 2, 3]
 
 
 def test_noise_is_normal_and_independent() -> None:
@@ -268,6 +298,17 @@ def test_actions_stick_as_often_as_they_should() -> None:
         assert script.told == [want[0]] * 3
 
 
+def test_actions_slip_as_often_as_they_should() -> None:
+    """At 0.4 of 6000, with five actions: 0.08 go to each, the chosen one included, to four standard errors."""
+    buttons = gym.spaces.Discrete(5, start=3)
+    told = np.array(_told(SlipAction, [4] * 6000, buttons, action_slip=0.4))
+    shares = np.bincount(told - 3, minlength=5) / 6000
+    assert np.abs(shares - [0.08, 0.68, 0.08, 0.08, 0.08]).max() < 4 * np.sqrt(0.68 * 0.32 / 6000)
+    assert set(_told(SlipAction, [4] * 200, buttons, action_slip=1.0)) == set(range(3, 8))
+    slips = (told != 4).astype(float)
+    assert abs(np.corrcoef(slips[1:], slips[:-1])[0, 1]) < 4 / np.sqrt(6000)
+
+
 def test_rewards_are_flipped_and_shifted() -> None:
     """An odd number of flips is one."""
     assert [_paid(FlipReward, [1.0, -2.0], reward_flips=k) for k in (1, 2, 3)] == [
@@ -304,6 +345,63 @@ def test_no_reward_is_lost(steps: list[tuple[int, int]], kind: tuple[Any, str, i
     assert sum(_paid(layer, [float(reward) for reward, _ in steps], moves)) == sum(reward for reward, _ in steps)
 
 
+def test_episodes_begin_with_random_steps() -> None:
+    """0 to 4 of them, as often each; the actions are uniform; nobody is paid for them; they follow from the seed."""
+    script = Script(rewards=[5.0] * 9, actions=gym.spaces.Discrete(3, start=-1))
+    env = AdvanceStart(script)
+    env.set_physics(start_steps=4)
+    env.reset(seed=0)
+    begun = []
+    for _ in range(1000):
+        env.reset()
+        begun.append(tuple(script.told))
+    counts = [sum(len(one) == n for one in begun) for n in range(5)]
+    told = [action for one in begun for action in one]
+    errors = 4 * np.sqrt(np.array([0.2 * 0.8 / 1000, 2 / 9 / len(told)]))
+    assert sum(counts) == 1000
+    assert np.abs(np.array(counts) / 1000 - 0.2).max() < errors[0]
+    assert np.abs(np.bincount(np.array(told) + 1) / len(told) - 1 / 3).max() < errors[1]
+    assert len({env.reset(seed=7)[0].tobytes(), *(env.reset(seed=7)[0].tobytes() for _ in range(3))}) == 1
+    assert env.step(0)[1] == 5.0
+
+
+def test_random_steps_that_end_an_episode_go_on_in_the_next() -> None:
+    """With episodes of two steps: what is seen is row 0, 1 or 0 again, by how many steps there were; never the last."""
+    script = Script([[0.0], [1.0], [2.0]])
+    env, seen = AdvanceStart(script), []
+    env.set_physics(start_steps=3)
+    for seed in range(60):
+        seen.append((env.reset(seed=seed)[0][0], len(script.told)))
+        assert env.step(np.zeros(2))[0][0] == seen[-1][0] + 1
+    assert set(seen) == {(0.0, 0), (1.0, 1)}
+
+
+@pytest.mark.parametrize(
+    "space",
+    [
+        gym.spaces.Discrete(3, start=2),
+        gym.spaces.MultiDiscrete([[2, 3], [4, 5]], start=[[0, 1], [2, 3]]),
+        gym.spaces.MultiBinary(4),
+        gym.spaces.Box(np.array([[-1.0, 2.0]], dtype=np.float32), np.array([[1.0, 5.0]], dtype=np.float32)),
+    ],
+    ids=lambda space: type(space).__name__,
+)
+def test_random_steps_are_actions(space: gym.Space[Any]) -> None:
+    """Of the space, all over it, of its shape and type."""
+    script = Script(rewards=[0.0] * 50, actions=space)
+    drawn: list[Any] = []
+    script.step = lambda action: (drawn.append(action), Script.step(script, action))[1]  # type: ignore[method-assign]
+    env = AdvanceStart(script)
+    env.set_physics(start_steps=40)
+    for seed in range(20):
+        env.reset(seed=seed)
+    assert all(action in space for action in drawn)
+    flat = np.array(drawn, dtype=np.float64).reshape(len(drawn), -1)
+    sampled = np.array([space.sample() for _ in range(2000)], dtype=np.float64).reshape(2000, -1)
+    assert np.abs(flat.mean(axis=0) - sampled.mean(axis=0)).max() < 0.3
+    assert flat.std(axis=0) == pytest.approx(sampled.std(axis=0), rel=0.15)
+
+
 def test_episodes_are_cut() -> None:
     """At the limit; at once when it falls below the running episode; never without one."""
     env = LimitEpisode(Script(rewards=[0.0] * 9))
@@ -327,12 +425,14 @@ def test_spaces_without_meaning_are_refused_in_one_line() -> None:
     refused: list[tuple[Any, Any, str]] = [
         (FlipObservation, lake, r"observations of Discrete\(16\) .* Box of floats"),
         (NoiseObservation, pixels, r"uint8\) .* Box of floats"),
-        (MaskObservation, lake, r"Discrete\(16\) cannot fail: only a Box"),
+        (MaskObservation, lake, r"Discrete\(16\) cannot fail in part: only those of a Box can"),
         (RotateObservation, large, "1025 elements is too large to rotate: at most 1024"),
         (ScaleAction, lake, r"actions of Discrete\(4\) .* Box of floats"),
         (FlipAction, endless, "have no middle to be turned round: only a bounded Box"),
         (StickAction, taken, "only Box, Discrete, MultiDiscrete and MultiBinary can"),
         (DelayAction, taken, "only Box, Discrete, MultiDiscrete and MultiBinary can"),
+        (AdvanceStart, taken, "no action of Text.* can be drawn: only of a bounded Box"),
+        (AdvanceStart, endless, "can be drawn: only of a bounded Box"),
     ]
     for layer, env, message in refused:
         with pytest.raises(TypeError, match=message):

@@ -134,6 +134,32 @@ def test_ornstein_uhlenbeck_forgets_at_its_timescale() -> None:
     assert np.corrcoef(values[:-8], values[8:])[0, 1] == pytest.approx(math.exp(-1), abs=0.05)
 
 
+def test_walks_spread_as_their_laws_say() -> None:
+    """Over 600 worlds, far from walls: variance k sd^2 of one, sd^2 (1 - a^2k) of the other, correlation a^j."""
+    far, sizes = {"low": -1e6, "high": 1e6}, np.array([1, 10, 100])
+    free = np.array(
+        [[RandomWalk(start=0.0, sd=0.5, period=3, seed=s, **far)(3 * k) for k in sizes] for s in range(600)]
+    )
+    error = 4 * math.sqrt(2 / 599)  # of the variance of a normal sample, relative
+    assert np.abs(free.var(axis=0, ddof=1) / (0.25 * sizes) - 1).max() < error
+    assert abs(np.corrcoef(free[:, 0], free[:, 2])[0, 1] - 0.1) < 4 / math.sqrt(600)
+    reverting = [
+        OrnsteinUhlenbeck(mean=1.0, sd=2.0, timescale=20.0, start=1.0, period=4, seed=s, **far) for s in range(600)
+    ]
+    places = np.array([[schedule(4 * k) for k in (1, 10, 100, 105)] for schedule in reverting])
+    keep = math.exp(-4 / 20)
+    wanted = [4 * (1 - keep ** (2 * k)) for k in (1, 10, 100, 105)]
+    assert np.abs(places.var(axis=0, ddof=1) / wanted - 1).max() < error
+    assert abs(np.corrcoef(places[:, 2], places[:, 3])[0, 1] - keep**5) < 4 / math.sqrt(600)
+    assert np.abs(places.mean(axis=0) - 1.0).max() < 4 * 2.0 / math.sqrt(600)
+
+
+def test_folded_walks_are_everywhere_between_their_walls_as_often() -> None:
+    """The reflected walk forgets its start: over 600 worlds, much later, it is uniform (Kolmogorov-Smirnov)."""
+    places = [RandomWalk(start=0.9, sd=0.4, low=0.0, high=1.0, period=1, seed=s)(300) for s in range(600)]
+    assert stats.kstest(places, stats.uniform(0, 1).cdf).pvalue > 1e-3
+
+
 walls = st.floats(0.01, 5.0).map(lambda half: {"start": 0.5 * half, "low": -half, "high": half})
 seeds = st.integers(0, 2**63 - 1)
 
@@ -214,6 +240,23 @@ def test_dirichlet_mixes(concentration: float) -> None:
     """Between two values, the share of the second is Beta(c, c) distributed."""
     draws = _values(Dirichlet(values=(2.0, 6.0), concentration=concentration, period=1, seed=1), 2000)
     assert stats.kstest(draws, stats.beta(concentration, concentration, 2.0, 4.0).cdf).pvalue > 1e-3
+
+
+@pytest.mark.parametrize("concentration", [0.3, 2.0])
+def test_dirichlet_shares_have_their_marginals(concentration: float) -> None:
+    """Of four values each share is Beta(c, 3c), whichever it is, by the Kolmogorov-Smirnov test."""
+    for chosen in range(4):
+        values = tuple(float(i == chosen) for i in range(4))
+        draws = _values(Dirichlet(values=values, concentration=concentration, period=1, seed=2), 800)
+        assert stats.kstest(draws, stats.beta(concentration, 3 * concentration).cdf).pvalue > 1e-3
+
+
+def test_poisson_and_geometric_come_at_their_mean_rate() -> None:
+    """Jumps in 200 000 steps, to four standard errors of their counts."""
+    jumps = len(_changes(Poisson(low=0.0, high=1.0, mean=250.0, seed=7), 200_000))
+    assert abs(jumps - 800) < 4 * math.sqrt(800)
+    jumps = len(_changes(Geometric(low=0.0, high=1.0, chance=0.004, seed=7), 200_000))
+    assert abs(jumps - 800) < 4 * math.sqrt(800 * 0.996)
 
 
 def test_poisson_jumps_are_memoryless() -> None:

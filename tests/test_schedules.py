@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
 from lopgym.envs.drift_clock import DriftClock
@@ -52,6 +54,7 @@ from lopgym.schedules import (
     Tape,
     Triangle,
     Window,
+    Windows,
     from_plain,
     paths,
     schedules,
@@ -157,6 +160,13 @@ EXAMPLES: dict[str, list[Example]] = {  # neighbouring pieces have different val
         Example(Window(inside=Count(period=7), outside=-1.0, start=11, stop=40)),
         Example(Window(inside=SWING, outside=Cycle(values=(7.0, 9.0), period=20), start=0, stop=50), (50, 60)),
     ],
+    "windows": [
+        Example(Windows(inside=Count(period=7), outside=-1.0, starts=(0, 20, 30), stops=(5, 30, 50))),
+        Example(
+            Windows(inside=SWING, outside=Cycle(values=(7.0, 9.0), period=20), starts=(5, 45), stops=(15, 70)),
+            (5, 15, 20, 40, 45, 70),
+        ),
+    ],
 }
 examples = [example for several in EXAMPLES.values() for example in several]
 CALLS = [Example(Call(function=lambda t: t % 13, period=1)), Example(Call(function=math.sqrt))]
@@ -198,6 +208,26 @@ def test_next_change_is_where_the_value_changes(example: Example) -> None:
         assert (told if told is not None and told < LAST else None) == next((u for u in changes if u > t), None)
     if schedule.smooth:
         assert set(seen) > set(example.jumps)
+
+
+@every_schedule
+def test_no_value_is_beyond_the_extremes(schedule: Schedule) -> None:
+    """Of those that say how far they go, and all that draw between `low` and `high` do."""
+    low, high = sorted(getattr(schedule, "extremes", (-math.inf, math.inf)))
+    assert all(low <= schedule(t) <= high for t in [*range(LAST), 10**6])
+    assert math.isfinite(high) or not {"low", "amplitude", "end"} & to_plain(schedule).keys()
+
+
+@given(ends=st.tuples(*[st.floats(-1e6, 1e6)] * 2), kind=st.sampled_from(["linear", "exponential", "sigmoid"]))
+@settings(derandomize=True, max_examples=60, deadline=None)
+def test_a_trend_never_leaves_its_ends(ends: tuple[float, float], kind: str) -> None:
+    """Not by rounding either: an end may be a bound of the parameter. In the long run it is at the end, exactly."""
+    low, high = sorted(ends)
+    options = {"linear": {"steps": 30}, "exponential": {"timescale": 1.0}, "sigmoid": {"middle": 15.0, "width": 0.3}}
+    trend = from_plain({"kind": kind, "start": ends[0], "end": ends[1], **options[kind]})
+    values = [trend(t) for t in range(60)]
+    assert low <= min(values) <= max(values) <= high
+    assert values[-1] == ends[1]
 
 
 @every_example
@@ -293,7 +323,7 @@ def test_fields_become_what_they_were_declared() -> None:
     ("data", "complaint"),
     [
         ({"kind": "cycel", "values": [1], "period": 2}, "no schedule of kind 'cycel'; did you mean 'cycle'"),
-        ({"values": [1], "period": 2}, "no schedule of kind None"),
+        ({"values": [1], "period": 2}, "a schedule needs its `kind`; known: budget, "),
         ({"kind": "cycle", "values": [1], "perod": 2}, "has no option 'perod'; did you mean 'period'"),
         ({"kind": "cycle", "values": [1]}, "needs the option 'period'"),
         ({"kind": "count", "period": 0}, "period=0 must be > 0"),
@@ -310,10 +340,21 @@ def test_fields_become_what_they_were_declared() -> None:
         ({"kind": "sum", "terms": [1, "x"]}, "terms: 'x' is no schedule"),
         ({"kind": "shift", "of": {"kind": "cuont", "period": 3}, "by": 1}, "of: no schedule of kind 'cuont'.*'count'"),
         ({"kind": "window", "inside": 1, "outside": 2, "start": 5, "stop": 5}, "start=5 must be before stop=5"),
+        ({"kind": "windows", "inside": 1, "outside": 2, "starts": [], "stops": []}, "starts=.* at least 1 value"),
+        ({"kind": "windows", "inside": 1, "outside": 2, "starts": [1, 9], "stops": [5]}, "2 starts need as many stops"),
+        ({"kind": "windows", "inside": 1, "outside": 2, "starts": [5], "stops": [5]}, "from 5 to 5 is empty"),
+        (
+            {"kind": "windows", "inside": 1, "outside": 2, "starts": [1, 8], "stops": [9, 12]},
+            "the one from 8 must not begin before that from 1 ends, at 9",
+        ),
         ({"kind": "revisit", "values": [1], "period": 2}, "must have at least 2 values"),
         ({"kind": "revisit", "values": [1, 1.0], "period": 2}, "must differ from one another"),
         ({"kind": "categorical", "values": [1, 2], "weights": [1], "period": 2}, "2 values need as many weights"),
         ({"kind": "categorical", "values": [1], "weights": [0], "period": 2}, "need as many weights, not"),
+        (
+            {"kind": "categorical", "values": [1, 2, 1], "weights": [1, 1e-5, 1], "period": 2},
+            "hardly ever draw another value; use `poisson`",
+        ),
         ({"kind": "log_uniform", "low": 2, "high": 1, "period": 3}, "low=2 is above high=1"),
         ({"kind": "poisson", "low": 2, "high": 1, "mean": 3}, "poisson: low=2 is above high=1"),
         ({"kind": "geometric", "low": 0, "high": 1, "chance": 0}, "chance=0 must be > 0"),
@@ -330,6 +371,7 @@ def test_fields_become_what_they_were_declared() -> None:
         ({"kind": "linear", "start": 0, "end": True, "steps": 3}, "end=True must be a number"),
         ("9.8", "'9.8' is no schedule: give a number, a Schedule, or a mapping"),
         (None, "None is no schedule"),
+        (math.sqrt, r"is no schedule: wrap it in Call\(function=...\)"),
         ({"kind": "steps", "values": [1, 2], "at": []}, "2 values need 1 steps"),
         ({"kind": "steps", "values": [1, 2, 3], "at": [5, 5]}, "must be positive and rising"),
         ({"kind": "resample", "low": 2, "high": 1, "period": 3}, "low=2 is above high=1"),

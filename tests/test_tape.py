@@ -12,14 +12,13 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-from lopgym.envs import environments
 from lopgym.envs.build import batched, single
 from lopgym.envs.nonstationary import NonStationary
 from lopgym.envs.nonstationary_vector import NonStationaryVector
 from lopgym.envs.tape import Change, RecordTape, RecordTapeVector, played, read_tape, realised_changes, write_tape
-from lopgym.schedules import Count, Cycle, Sine
+from lopgym.schedules import Count, Cycle, Sine, from_plain
 from tests.dial import Dial, Dials
-from tests.play import hurried, random_actions
+from tests.play import LAYERED, every_world, has_batch, hurried, layered, random_actions
 
 DRIFTS: dict[str, Any] = {
     "gravity": {"kind": "random_walk", "start": 9.8, "sd": 2.0, "low": 1.0, "high": 30.0, "period": 7},
@@ -88,12 +87,26 @@ def test_a_tape_reproduces_the_run_of_a_batch(tmp_path: Path, mode: str) -> None
     assert _roll(batched(4, drifts=played(path), **made)) == live  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("world", [entry.name for entry in environments])
+@every_world
 def test_every_world_can_be_played_from_a_tape(tmp_path: Path, world: str) -> None:
-    """The default drift, hurried."""
+    """The default drift, hurried; of a batch, too, where a change falls on the last step of all its episodes."""
     path = str(tmp_path / "tape.jsonl")
     live = _roll(RecordTape(single(world, drifts=hurried(world, 6)), path=path), 25)
     assert _roll(single(world, drifts=played(path)), 25) == live
+    if has_batch(world):
+        short: dict[str, Any] = {"world": world, "autoreset_mode": "SameStep", "max_episode_steps": 4}
+        live = _roll(RecordTapeVector(batched(2, drifts=hurried(world, 6), **short), path=path), 25)
+        assert _roll(batched(2, drifts=played(path), **short), 25) == live
+
+
+@pytest.mark.parametrize("world", LAYERED)
+def test_every_layer_can_be_played_from_a_tape(tmp_path: Path, world: str) -> None:
+    """All parameters of all layers that fit around a world, and a random walk of one of them."""
+    path = str(tmp_path / "tape.jsonl")
+    walk = {"kind": "random_walk", "start": 2.0, "sd": 0.5, "low": 1.0, "high": 3.0, "period": 2}
+    drifts = layered(world, 5, native=False) | {"reward_scale": walk}
+    live = _roll(RecordTape(single(world, drifts=drifts, world_seed=4), path=path))
+    assert _roll(single(world, drifts=played(path), world_seed=4)) == live
 
 
 def test_the_realised_drift_is_known_without_a_run(tmp_path: Path) -> None:
@@ -171,5 +184,33 @@ def test_what_is_no_tape_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "tape.jsonl"
     for line in ('{"step": 1}', "nonsense", "[1, 2]", '{"step": "x", "parameter": "a", "value": 1}'):
         path.write_text('{"step": 0, "parameter": "a", "value": 1}\n' + line + "\n")
-        with pytest.raises(ValueError, match=r"line 2: .* has no step, parameter and value"):
+        with pytest.raises(ValueError, match=r"line 2 of .* is not of the form"):
             read_tape(path)
+    with pytest.raises(ValueError, match=r"cannot read .*absent.*: No such file"):
+        played(tmp_path / "absent")
+
+
+def test_without_a_drift_layer_there_is_nothing_to_record(tmp_path: Path) -> None:
+    """Said at once, and no file is written."""
+    path = tmp_path / "tape.jsonl"
+    for make, env in ((RecordTape, Dial()), (RecordTapeVector, Dials(2))):
+        with pytest.raises(ValueError, match="has no drift layer: there is nothing to record"):
+            make(env, path=str(path))  # type: ignore[operator]
+    assert not path.exists()
+
+
+def test_what_moved_all_the_time_is_played_without_task_changes(tmp_path: Path) -> None:
+    """With `between="linear"`: the values at every step are those of the run, and between strides they are joined."""
+    path, swing = str(tmp_path / "tape.jsonl"), Sine(mean=0.0, amplitude=5.0, period=37.0)
+    for stride in (1, 4):
+        env = RecordTape(NonStationary(Dial(), drifts={"left": swing}, stride=stride), path=path)
+        env.reset(seed=0)
+        live = [env.step(0)[4] for _ in range(40)]
+        env.close()
+        again = NonStationary(Dial(), drifts=played(path, between="linear"), stride=stride)
+        again.reset(seed=0)
+        told = [again.step(0)[4] for _ in range(40)]
+        assert told == live
+        assert told[-1]["task"] == 0
+    (drift,) = played(path, between="linear").values()
+    assert from_plain(drift)(6) == pytest.approx((swing(4) + swing(8)) / 2)

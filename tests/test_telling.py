@@ -12,7 +12,6 @@ import pytest
 from gymnasium.envs.registration import EnvSpec
 from gymnasium.utils.env_checker import check_env
 
-from lopgym.envs import environments
 from lopgym.envs.build import batched, single
 from lopgym.envs.nonstationary import NonStationary
 from lopgym.envs.telling import (
@@ -25,6 +24,7 @@ from lopgym.envs.telling import (
 )
 from lopgym.schedules import Count, Cycle, Steps
 from tests.dial import Dial
+from tests.play import every_world
 
 WRAPPERS: list[tuple[type[Telling], dict[str, Any]]] = [
     (TaskIdObservation, {"tasks": 3}),
@@ -164,7 +164,7 @@ def test_a_batch_is_told_what_its_copies_are(
     assert ends > 9
 
 
-@pytest.mark.parametrize("world", [entry.name for entry in environments])
+@every_world
 def test_every_flat_world_can_tell_its_task(world: str) -> None:
     """Others say what to do."""
     env = single(world)
@@ -191,10 +191,13 @@ def test_whole_numbers_become_floats_and_doubles_stay() -> None:
 @pytest.mark.parametrize(
     ("wrapper", "options", "said"),
     [
-        (TaskIdObservation, {"tasks": 0}, "tasks=0 must be at least 1"),
-        (ChangeFlag, {"delay": -1}, "delay=-1 must be a whole number of observations"),
-        (ChangeFlag, {"delay": 1.5}, "delay=1.5 must be a whole number of observations"),
+        (TaskIdObservation, {"tasks": 0}, "tasks=0 must be a whole number of at least 1"),
+        (TaskIdObservation, {"tasks": 2.5}, "tasks=2.5 must be a whole number of at least 1"),
+        (ChangeFlag, {"delay": -1}, "delay=-1 must be a whole number of at least 0"),
+        (ChangeFlag, {"delay": 1.5}, "delay=1.5 must be a whole number of at least 0"),
+        (ChangeFlag, {"delay": "2"}, "delay='2' must be a whole number of at least 0"),
         (ChangeFlag, {"noise": 2.0}, "noise=2.0 must be from 0 to 1"),
+        (ChangeFlag, {"noise": "0.1"}, "noise='0.1' must be from 0 to 1"),
         (DriftObservation, {"parameters": ["gravty"]}, "'gravty' does not drift here; did you mean 'gravity'?"),
         (DriftObservation, {"parameters": ["observation_order"]}, "'observation_order' is an index"),
     ],

@@ -5,7 +5,7 @@ Each file holds a family; one class with one registration in a new file is a new
 
 from lopgym.schedules.arrivals import Burst, Geometric, Hazard, Poisson
 from lopgym.schedules.base import Schedule, schedules
-from lopgym.schedules.composed import Call, Product, Shift, Sum, Window
+from lopgym.schedules.composed import Call, Product, Shift, Sum, Window, Windows
 from lopgym.schedules.draws import Categorical, Dirichlet, LogUniform, Resample, Revisit
 from lopgym.schedules.lists import Constant, Count, Cycle, Interpolate, Steps
 from lopgym.schedules.plain import from_plain, seeded, to_plain
@@ -50,6 +50,7 @@ __all__ = [
     "Tape",
     "Triangle",
     "Window",
+    "Windows",
     "from_plain",
     "schedules",
     "seeded",

@@ -11,12 +11,12 @@ from typing import Annotated
 from annotated_types import Ge, Interval
 
 from lopgym.bounds import PositiveFloat
-from lopgym.schedules.base import Seed, Still, need_range, schedules, stream, unit
+from lopgym.schedules.base import Ranged, Seed, Still, need_range, schedules, stream, unit
 from lopgym.schedules.paths import Exponentials, Path, Waits, arrivals, place
 
 
 @dataclass(frozen=True, kw_only=True)
-class Jumps(Still):
+class Jumps(Ranged, Still):
     """A new value, uniform on [low, high), at each of random times; value k depends on (seed, k) alone."""
 
     low: float
@@ -151,6 +151,11 @@ class Burst(Still):
     mean_quiet: Annotated[float, Ge(1)]
     mean_burst: Annotated[float, Ge(1)]
     seed: Seed = None
+
+    @property
+    def extremes(self) -> tuple[float, float]:
+        """Both values."""
+        return self.quiet, self.burst
 
     def __call__(self, t: int) -> float:
         """Return the value of the state at t."""

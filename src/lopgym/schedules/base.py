@@ -53,6 +53,18 @@ class Smooth(Declared):
         return None
 
 
+class Ranged:
+    """A schedule whose values lie between `low` and `high`."""
+
+    low: float
+    high: float
+
+    @property
+    def extremes(self) -> tuple[float, float]:
+        """Return how far the value goes; a parameter that cannot go so far refuses the schedule before it begins."""
+        return self.low, self.high
+
+
 @dataclass(frozen=True, kw_only=True)
 class Blocks(Still):
     """Pieces of equal length."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Annotated
 
 from annotated_types import MinLen
@@ -105,26 +107,13 @@ class Shift(Declared):
         return None if step is None else step - self.by
 
 
-@schedules.register("window")
 @dataclass(frozen=True, kw_only=True)
-class Window(Declared):
-    """Follow one schedule from step `start` to before step `stop`, another before and after.
-
-    >>> storm = Window(inside=20.0, outside=9.8, start=100, stop=200)
-    >>> [storm(t) for t in (99, 100, 199, 200)], storm.next_change(0), storm.next_change(200)
-    ([9.8, 20.0, 20.0, 9.8], 100, None)
-    """
+class Switch(Declared):
+    """Follow the schedule `inside` in certain stretches of time, `outside` in the others."""
 
     inside: Schedule
     outside: Schedule
-    start: NonNegativeInt
-    stop: PositiveInt
-
-    def __post_init__(self) -> None:
-        """Refuse an empty window."""
-        super().__post_init__()
-        if self.start >= self.stop:
-            raise ValueError(f"window: start={self.start} must be before stop={self.stop}")
+    _edges: tuple[int, ...] = field(init=False, repr=False, compare=False)  # rising; every other one begins a stretch
 
     @property
     def smooth(self) -> bool:
@@ -136,13 +125,60 @@ class Window(Declared):
         return self._followed(t)(t)
 
     def next_change(self, t: int) -> int | None:
-        """Return the next edge of the window, or the change before it of the schedule that is followed."""
-        edge = next((step for step in (self.start, self.stop) if step > t), None)
-        change = self._followed(t).next_change(t)
-        return _first((edge, change))
+        """Return the next edge of a stretch, or the change before it of the schedule that is followed."""
+        edge = next(iter(self._edges[bisect_right(self._edges, t) :]), None)
+        return _first((edge, self._followed(t).next_change(t)))
 
     def _followed(self, t: int) -> Schedule:
-        return self.inside if self.start <= t < self.stop else self.outside
+        return self.inside if bisect_right(self._edges, t) % 2 else self.outside
+
+
+@schedules.register("window")
+@dataclass(frozen=True, kw_only=True)
+class Window(Switch):
+    """Follow one schedule from step `start` to before step `stop`, another before and after.
+
+    >>> storm = Window(inside=20.0, outside=9.8, start=100, stop=200)
+    >>> [storm(t) for t in (99, 100, 199, 200)], storm.next_change(0), storm.next_change(200)
+    ([9.8, 20.0, 20.0, 9.8], 100, None)
+    """
+
+    start: NonNegativeInt
+    stop: PositiveInt
+
+    def __post_init__(self) -> None:
+        """Refuse an empty window."""
+        super().__post_init__()
+        if self.start >= self.stop:
+            raise ValueError(f"window: start={self.start} must be before stop={self.stop}")
+        object.__setattr__(self, "_edges", (self.start, self.stop))
+
+
+@schedules.register("windows")
+@dataclass(frozen=True, kw_only=True)
+class Windows(Switch):
+    """Follow one schedule in several windows, from each of `starts` to before its one of `stops`, another elsewhere.
+
+    >>> storms = Windows(inside=20.0, outside=9.8, starts=(100, 500), stops=(200, 600))
+    >>> [storms(t) for t in (99, 100, 200, 500, 600)], storms.next_change(100), storms.next_change(600)
+    ([9.8, 20.0, 9.8, 20.0, 9.8], 200, None)
+    """
+
+    starts: Annotated[tuple[NonNegativeInt, ...], MinLen(1)]
+    stops: Annotated[tuple[PositiveInt, ...], MinLen(1)]
+
+    def __post_init__(self) -> None:
+        """Refuse windows that are empty, overlap or are out of order; two that touch are one."""
+        super().__post_init__()
+        if len(self.starts) != len(self.stops):
+            raise ValueError(f"windows: {len(self.starts)} starts need as many stops, not {len(self.stops)}")
+        for start, stop in zip(self.starts, self.stops, strict=True):
+            if start >= stop:
+                raise ValueError(f"windows: the window from {start} to {stop} is empty")
+        for (here, end), (there, _) in pairwise(zip(self.starts, self.stops, strict=True)):
+            if there < end:
+                raise ValueError(f"windows: the one from {there} must not begin before that from {here} ends, at {end}")
+        object.__setattr__(self, "_edges", tuple(sorted({*self.starts} ^ {*self.stops})))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,14 +11,16 @@ import numpy as np
 from annotated_types import MinLen
 
 from lopgym.bounds import NonNegativeFloat, PositiveFloat
-from lopgym.schedules.base import Blocks, Seed, drawing, need_range, schedules, stream, unit
+from lopgym.schedules.base import Blocks, Ranged, Seed, drawing, need_range, schedules, stream, unit
 from lopgym.schedules.lists import Values
 from lopgym.schedules.paths import Offsets, place
+
+_RAREST = 1e-4  # chance of another value, below which the search for the next change would take seconds
 
 
 @schedules.register("resample")
 @dataclass(frozen=True, kw_only=True)
-class Resample(Blocks):
+class Resample(Ranged, Blocks):
     """Draw anew, uniformly on [low, high), every `period` steps; draw k depends on (seed, k) alone.
 
     >>> draws = Resample(low=9.0, high=11.0, period=100, seed=1)
@@ -42,7 +44,7 @@ class Resample(Blocks):
 
 @schedules.register("log_uniform")
 @dataclass(frozen=True, kw_only=True)
-class LogUniform(Blocks):
+class LogUniform(Ranged, Blocks):
     """Draw anew every `period` steps, so that every factor is as likely between `low` and `high`, both positive.
 
     The value is exp(u), u uniform on [log low, log high): its median is sqrt(low high).
@@ -72,7 +74,8 @@ class LogUniform(Blocks):
 class Categorical(Blocks):
     """Draw one of `values` every `period` steps, `values[i]` with a probability in proportion to `weights[i]`.
 
-    Equal neighbours are one piece: a change is a step at which the value changes.
+    Equal neighbours are one piece: a change is a step at which the value changes. One value may have all the weight
+    but not nearly all of it: the chance that another is drawn must be 1e-4 or more. For rarer events: `poisson`.
 
     >>> coin = Categorical(values=(9.8, 20.0), weights=(3, 1), period=10, seed=0)
     >>> 0.65 < sum(coin(10 * k) == 9.8 for k in range(400)) / 400 < 0.85
@@ -88,6 +91,9 @@ class Categorical(Blocks):
         super().__post_init__()
         if len(self.weights) != len(self.values) or not sum(self.weights):
             raise ValueError(f"categorical: {len(self.values)} values need as many weights, not {self.weights}")
+        shares = self._shares()
+        if len(shares) > 1 and 1 - max(shares.values()) < _RAREST:
+            raise ValueError(f"categorical: weights={self.weights} hardly ever draw another value; use `poisson`")
 
     def __call__(self, t: int) -> float:
         """Return the draw of the piece that t lies in."""
@@ -96,12 +102,20 @@ class Categorical(Blocks):
 
     def next_change(self, t: int) -> int | None:
         """Return the first multiple of `period` with another value; None if there is one value only to draw."""
-        if len({value for value, weight in zip(self.values, self.weights, strict=True) if weight}) == 1:
+        if len(self._shares()) == 1:
             return None
         here, there = self(t), (t // self.period + 1) * self.period
         while self(there) == here:
             there += self.period
         return there
+
+    def _shares(self) -> dict[float, float]:
+        """Return value -> probability of those that can be drawn."""
+        total, shares = math.fsum(self.weights), dict[float, float]()
+        for value, weight in zip(self.values, self.weights, strict=True):
+            if weight:
+                shares[value] = shares.get(value, 0.0) + weight / total
+        return shares
 
 
 @schedules.register("dirichlet")

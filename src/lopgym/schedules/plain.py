@@ -43,12 +43,15 @@ def from_plain(data: Schedule | float | Mapping[str, Any]) -> Schedule:
         _check_names(entry, options)
         return entry.make(**options)
     if not _is_schedule(data):
-        raise ValueError(f"{data!r} is no schedule: give a number, a Schedule, or a mapping with its `kind`")
+        wanted = "give a number, a Schedule, or a mapping with its `kind`"
+        raise ValueError(f"{data!r} is no schedule: {'wrap it in Call(function=...)' if callable(data) else wanted}")
     return data
 
 
 def _entry(kind: Any) -> Entry[Schedule]:
     kinds = {entry.name: entry for entry in schedules}
+    if kind is None:
+        raise ValueError(f"a schedule needs its `kind`; {nearest('', kinds)}")
     if str(kind) not in kinds:
         raise ValueError(f"no schedule of kind {kind!r}; {nearest(str(kind), kinds)}")
     return kinds[str(kind)]

@@ -7,7 +7,7 @@ from bisect import bisect_right
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -116,17 +116,31 @@ class Tape(Declared):
 
 def _played(path: str, parameter: str) -> tuple[tuple[int, ...], tuple[float, ...]]:
     """Return the steps and values that a tape tells of a parameter."""
-    lines = list(_lines(path))
-    told = [(step, value) for step, name, value in lines if name == parameter]
+    changes = read_tape(path)
+    told = [(change.step, change.value) for change in changes if change.parameter == parameter]
     if not told:
-        raise ValueError(f"tape: {path} tells nothing of {parameter!r}; {nearest(parameter, {n for _, n, _ in lines})}")
+        known = {change.parameter for change in changes}
+        raise ValueError(f"tape: {path} tells nothing of {parameter!r}; {nearest(parameter, known)}")
     steps, values = zip(*told, strict=True)
     if any(b <= a for a, b in pairwise(steps)):
         raise ValueError(f"tape: {path} does not go forwards: the steps of {parameter!r} must rise")
     return steps, values
 
 
-def _lines(path: str) -> list[tuple[int, str, float]]:
+class Change(NamedTuple):
+    """One line of a tape."""
+
+    step: int
+    parameter: str
+    value: float
+
+
+def read_tape(path: str | Path) -> list[Change]:
+    """Read a tape.
+
+    Raises:
+        ValueError: the file cannot be read, or a line is none of a tape; the message has its number.
+    """
     try:
         text = Path(path).read_text(encoding="utf-8")
     except OSError as error:
@@ -134,10 +148,10 @@ def _lines(path: str) -> list[tuple[int, str, float]]:
     return [_line(path, number, line) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
 
 
-def _line(path: str, number: int, line: str) -> tuple[int, str, float]:
+def _line(path: str | Path, number: int, line: str) -> Change:
     try:
         told: dict[str, Any] = json.loads(line, parse_constant=_refused)
-        return int(told["step"]), str(told["parameter"]), float(told["value"])
+        return Change(int(told["step"]), str(told["parameter"]), float(told["value"]))
     except (ValueError, KeyError, TypeError):
         form = '{"step": 0, "parameter": "gravity", "value": 9.8}'
         raise ValueError(f"tape: line {number} of {path} is not of the form {form}") from None

@@ -17,6 +17,15 @@ class Passage(Smooth):
     start: float
     end: float
 
+    @property
+    def extremes(self) -> tuple[float, float]:
+        """Both ends."""
+        return self.start, self.end
+
+    def _after(self, share: float) -> float:
+        """Return the value after a share of the way; rounding leaves neither end."""
+        return self.end if share >= 1.0 else self.start + (self.end - self.start) * share
+
 
 @schedules.register("linear")
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +42,7 @@ class Linear(Passage):
 
     def __call__(self, t: int) -> float:
         """Return the point on the line."""
-        return self.start + (self.end - self.start) * min(t / self.steps, 1.0)
+        return self._after(t / self.steps)
 
 
 @schedules.register("polynomial")
@@ -73,7 +82,7 @@ class Exponential(Passage):
 
     def __call__(self, t: int) -> float:
         """Return how far the approach has come."""
-        return self.end + (self.start - self.end) * math.exp(-t / self.timescale)
+        return self._after(-math.expm1(-t / self.timescale))
 
 
 @schedules.register("sigmoid")
@@ -92,4 +101,4 @@ class Sigmoid(Passage):
 
     def __call__(self, t: int) -> float:
         """Return the point on the S, by the hyperbolic tangent, which cannot overflow."""
-        return self.start + (self.end - self.start) * 0.5 * (1.0 + math.tanh((t - self.middle) / (2.0 * self.width)))
+        return self._after(0.5 * (1.0 + math.tanh((t - self.middle) / (2.0 * self.width))))

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 from lopgym.bounds import NonNegativeFloat, PositiveFloat, PositiveInt
 from lopgym.declared import Declared
-from lopgym.schedules.base import Blocks, Seed, Smooth, schedules
+from lopgym.schedules.base import Blocks, Ranged, Seed, Smooth, schedules
 from lopgym.schedules.paths import Laplaces, Normals, Reverting, Uniforms, place
 
 
 @dataclass(frozen=True, kw_only=True)
-class Walled(Declared):
+class Walled(Ranged, Declared):
     """A walk from `start`, reflected by the walls `low` and `high`."""
 
     start: float

@@ -9,7 +9,9 @@ from typing import Annotated
 from annotated_types import MinLen
 
 from lopgym.bounds import Fraction, NonNegativeFloat, PositiveFloat, PositiveInt
-from lopgym.schedules.base import Blocks, Seed, Smooth, Still, drawing, schedules
+from lopgym.schedules.base import Blocks, Ranged, Seed, Smooth, Still, drawing, schedules
+
+_TURN = 2 * math.pi
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,6 +22,11 @@ class Wave(Smooth):
     amplitude: NonNegativeFloat
     period: PositiveFloat
     phase: float = 0.0
+
+    @property
+    def extremes(self) -> tuple[float, float]:
+        """Trough and crest."""
+        return self.mean - self.amplitude, self.mean + self.amplitude
 
 
 @schedules.register("sine")
@@ -35,7 +42,7 @@ class Sine(Wave):
 
     def __call__(self, t: int) -> float:
         """Return mean + amplitude * sin(2 pi (t / period + phase))."""
-        return self.mean + self.amplitude * math.sin(2 * math.pi * (t / self.period + self.phase))
+        return self.mean + self.amplitude * math.sin(_TURN * (t / self.period + self.phase))
 
 
 @schedules.register("triangle")
@@ -56,7 +63,7 @@ class Triangle(Wave):
 
 @schedules.register("square")
 @dataclass(frozen=True, kw_only=True)
-class Square(Still):
+class Square(Ranged, Still):
     """Be `high` for the first `duty` (a fraction) of every `period` steps, then `low` for the rest.
 
     The value is high if t mod period < d, else low; d is duty * period, rounded to whole steps.
@@ -101,6 +108,11 @@ class Sawtooth(Blocks):
     start: float
     end: float
 
+    @property
+    def extremes(self) -> tuple[float, float]:
+        """Both ends of the tooth."""
+        return self.start, self.end
+
     def __call__(self, t: int) -> float:
         """Return the point on the tooth."""
         return self.start + (self.end - self.start) * (t % self.period / self.period)
@@ -139,6 +151,6 @@ class Fourier(Smooth):
         """Return the sum of the mean and the harmonics."""
         waves = zip(self.amplitudes, self._turns, strict=True)
         return self.mean + sum(
-            amplitude * math.sin(2 * math.pi * (k * t / self.period + turn))
+            amplitude * math.sin(_TURN * (k * t / self.period + turn))
             for k, (amplitude, turn) in enumerate(waves, start=1)
         )
