@@ -24,7 +24,10 @@ COLUMNS, STEPS, CLOCK = 5, 12, 60_000
 
 
 def picture(id: str) -> Any:
-    """Return a frame of a world some steps after the start of an episode, shape (H, W, 3), None without its extra."""
+    """Return a frame of a world some steps after the start of an episode, shape (H, W, 3), None without its extra.
+
+    Without a display, MuJoCo draws with EGL, in software if need be.
+    """
     try:
         env = ShowDrift(gym.make(id, render_mode="rgb_array", disable_env_checker=True))
     except (DependencyNotInstalled, ImportError):
@@ -57,6 +60,7 @@ def draw(pictures: dict[str, Any]) -> Figure:
 def main() -> int:
     """Write the sheet; name the worlds that cannot be drawn here."""
     os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
+    os.environ.setdefault("MUJOCO_GL", "egl")
     pictures = {id: picture(id) for id in sorted(f"lopgym/{entry.facts['id']}" for entry in environments)}
     if missing := [id for id, frame in pictures.items() if frame is None]:
         print(f"left out, an extra is not installed: {', '.join(missing)}", file=sys.stderr)

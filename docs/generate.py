@@ -22,6 +22,7 @@ from lopgym.agents import agents
 from lopgym.agents.mitigations import Mitigation, mitigations
 from lopgym.agents.stems import stems
 from lopgym.envs import environments
+from lopgym.envs.borrowed import Borrowed
 from lopgym.envs.layers import layers
 from lopgym.probes import INVARIANCES, probes
 from lopgym.registry import Entry, Registry
@@ -138,10 +139,19 @@ def worlds() -> str:
 def world_page(entry: Entry[Any]) -> str:
     """Return a world's docstring; under its headings Drift and Arguments stand the tables made from the code."""
     page = re.sub(r"^\|.*\n", "", prose(entry, deeper=1), flags=re.MULTILINE)
+    page = page.replace("### Description\n", f"{_needs(entry)}### Description\n")
     page = page.replace("### Drift\n", f"### Drift\n\n{drifting(entry)}\n\n")
     if entry.options:
         page = page.replace("### Arguments\n", f"### Arguments\n\n{options(entry)}\n\n")
     return re.sub(r"\n{3,}", "\n\n", f"## lopgym/{entry.facts['id']}\n\n{page}")
+
+
+def _needs(entry: Entry[Any]) -> str:
+    """Say what a world needs beside lopgym, if anything."""
+    world: Any = entry.make
+    if not issubclass(world, Borrowed):
+        return ""
+    return f'Needs `pip install "lopgym[{world.extra}]"`. There is no native batch of it, only separate copies.\n\n'
 
 
 def _anchor(entry: Entry[Any]) -> str:

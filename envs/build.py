@@ -4,40 +4,46 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-import operator
 from collections.abc import Callable, Mapping
-from typing import Any, get_type_hints
+from typing import Any
 
 import gymnasium as gym
 from gymnasium.envs.registration import EnvSpec, VectorizeMode
 from gymnasium.vector import AutoresetMode, VectorEnv
 
-from lopgym.envs import environments
+from lopgym.bounds import PositiveInt
+from lopgym.declared import fitted
+from lopgym.envs import environments, has_batch, whole_id
 from lopgym.envs.drift_clock import Drifts
 from lopgym.envs.layers import layers
 from lopgym.envs.nonstationary import Apply, NonStationary, plain
 from lopgym.envs.nonstationary_vector import NonStationaryVector, as_autoreset_mode
+from lopgym.envs.options import as_world_seed, check_mappings, check_render_mode, checked_options
 from lopgym.envs.own_clocks import Clocks
 from lopgym.envs.triggered import Trigger
+from lopgym.envs.window import Watched, with_window
 from lopgym.envs.world import World
-from lopgym.registry import Entry, nearest
+from lopgym.registry import Entry
 
 _SEPARATE = ("sync", "async", VectorizeMode.SYNC, VectorizeMode.ASYNC)
-_RELATIONS = {  # as annotated_types names them
-    "ge": (operator.ge, ">="),
-    "gt": (operator.gt, ">"),
-    "le": (operator.le, "<="),
-    "lt": (operator.lt, "<"),
-}
 
 
 class RegisteredWorld(NonStationary):
     """The outermost layer of a registered id: its spec is the id with plain arguments and hides the layers below."""
 
+    def __init__(self, env: gym.Env[Any, Any], **drift: Any) -> None:
+        """Let parameters of `env` drift; `drift` is what `NonStationary` takes."""
+        super().__init__(env, **drift)
+        self.metadata = with_window(env.metadata)
+
     @property
     def spec(self) -> EnvSpec | None:  # type: ignore[override]  # a property in Gymnasium's wrappers, too
         """The spec that makes this environment again, layers outside it excepted."""
         return _plain_spec(self.unwrapped.spec)
+
+
+class WatchedWorld(Watched, RegisteredWorld):
+    """The outermost layer of a registered id in render mode `human`."""
 
 
 class RegisteredBatch(NonStationaryVector):
@@ -71,7 +77,8 @@ def single(
         apply: when a change takes effect: `step`, `reset` or `truncate`.
         clocks: by parameter, `episode`, `step` (in the episode) or `trigger`, if its schedule does not follow the life.
         trigger: when the clock `trigger` moves on; see `Trigger`.
-        render_mode: `rgb_array`, or what else the world knows.
+        render_mode: `rgb_array` for the scene alone, `human` for a window with the drift below the scene, or what else
+            the world knows.
         **options: the world's own arguments.
 
     Raises:
@@ -79,12 +86,14 @@ def single(
         TypeError: an option that it does not take.
         ValueError: a value that is not allowed.
     """
-    entry, drifts = _look_up(world, drifts, options, single)
-    make = entry.facts.get("single") or (lambda mode, **own: World(entry.make(1, mode, **own)))
-    env = make(render_mode, **_world_options(entry, options, world_seed))
+    world_seed = as_world_seed(world_seed)
+    entry, drifts, options = _look_up(world, drifts, options, single)
+    check_render_mode(entry, render_mode)
+    drawn, outermost = ("rgb_array", WatchedWorld) if render_mode == "human" else (render_mode, RegisteredWorld)
+    env = _maker(entry)(drawn, **_world_options(entry, options, world_seed))
     for layer in _layers(entry, drifts):
         env = layer.make(env, **_if_taken(layer.make, world_seed))
-    return RegisteredWorld(
+    return outermost(
         env, drifts=drifts, stride=stride, apply=apply, world_seed=world_seed, clocks=clocks, trigger=trigger
     )
 
@@ -123,7 +132,10 @@ def batched(
         TypeError: an option that it does not take.
         ValueError: a value that is not allowed.
     """
-    entry, drifts = _look_up(world, drifts, options, batched)
+    num_envs, world_seed = fitted("num_envs", num_envs, PositiveInt), as_world_seed(world_seed)
+    entry, drifts, options = _look_up(world, drifts, options, batched)
+    if not has_batch(entry):
+        raise ValueError(f"environment {world!r} has no native batch; make_vec without a mode makes separate copies")
     env = entry.make(num_envs, render_mode, **_world_options(entry, options, world_seed))
     for layer in _layers(entry, drifts):
         make = layer.facts["vector"]
@@ -153,6 +165,8 @@ def drifting(env: gym.Env[Any, Any], *, drifts: Drifts, world_seed: int = 0, **t
     Raises:
         ValueError: nobody owns a parameter, or a value is out of bounds.
     """
+    check_mappings(drifts=drifts)
+    world_seed = as_world_seed(world_seed)
     for layer in layers:
         if drifts.keys() & {*_parameters(layer)}:
             env = layer.make(env, **_if_taken(layer.make, world_seed))
@@ -171,10 +185,15 @@ def make_vec(
 
     Separate copies (`sync`, `async`) get `stride=num_envs`, so that their clocks count the steps of all, as that of the
     native batch (None, `vector_entry_point`) does. Copies are then equal bit for bit under SAME_STEP and DISABLED. Not
-    under NEXT_STEP: in the native batch the call that resets a copy is a step of the clock and of its luck, too.
+    under NEXT_STEP: in the native batch the call that resets a copy is a step of the clock and of its luck, too. Where
+    the world, or a layer that owns a drifting parameter, has no native batch, None is `sync`.
     """
+    num_envs = fitted("num_envs", num_envs, PositiveInt)
     autoreset = {"autoreset_mode": as_autoreset_mode(autoreset_mode).value}
     kwargs = _plain_kwargs(kwargs)
+    batch = gym.spec(whole_id(id)).vector_entry_point and _fit_batches(kwargs.get("drifts") or {})
+    if vectorization_mode is None and not batch:
+        vectorization_mode = "sync"
     if vectorization_mode in _SEPARATE:
         kwargs["vector_kwargs"] = autoreset | kwargs.get("vector_kwargs", {})
         kwargs.setdefault("stride", num_envs)
@@ -183,34 +202,25 @@ def make_vec(
     return gym.make_vec(id, num_envs, vectorization_mode=vectorization_mode, **kwargs)
 
 
+def _fit_batches(drifts: Drifts) -> bool:
+    """Whether all layers that come because of a drift go around a native batch."""
+    return not any(layer.facts.get("single_only") and drifts.keys() & {*_parameters(layer)} for layer in layers)
+
+
 def _look_up(
     world: str, drifts: Drifts | None, options: dict[str, Any], builder: Callable[..., Any]
-) -> tuple[Entry[Any], Drifts]:
-    """Find the world, its drifts, and refuse an option that nobody takes."""
+) -> tuple[Entry[Any], Drifts, dict[str, Any]]:
+    """Return a world, its drifts, and its options as it declares them."""
+    check_mappings(drifts=drifts)
     entry = environments[world]
-    common = {p.name for p in inspect.signature(builder).parameters.values() if p.kind is p.KEYWORD_ONLY}
-    for option in options.keys() - entry.options.keys():
-        raise TypeError(f"environment {world!r} has no option {option!r}; {nearest(option, common | {*entry.options})}")
-    _check_bounds(entry, options)
-    return entry, entry.facts["drifts"] if drifts is None else drifts
+    return entry, entry.facts["drifts"] if drifts is None else drifts, checked_options(entry, options, builder)
 
 
-def _check_bounds(entry: Entry[Any], options: dict[str, Any]) -> None:
-    """Hold options to the bounds that the constructor declares."""
-    declared: Any = entry.make.__init__ if inspect.isclass(entry.make) else entry.make
-    hints = get_type_hints(declared, include_extras=True)
-    for option, value in options.items():
-        for bound in getattr(hints.get(option), "__metadata__", ()):
-            if broken := _broken(bound, value):
-                raise ValueError(f"environment {entry.name!r}: {option}={value!r} must be {broken}")
-
-
-def _broken(bound: Any, value: Any) -> str:
-    """Return the limits, such as `>= 2`, that `value` is outside of; empty if it is within."""
-    limits = [(sign, holds, getattr(bound, name, None)) for name, (holds, sign) in _RELATIONS.items()]
-    return " and ".join(
-        f"{sign} {limit}" for sign, holds, limit in limits if limit is not None and not holds(value, limit)
-    )
+def _maker(entry: Entry[Any]) -> Callable[..., Any]:
+    """Return what makes one environment of a render mode and the world's own arguments."""
+    if not has_batch(entry):
+        return entry.make
+    return entry.facts.get("single") or (lambda mode, **own: World(entry.make(1, mode, **own)))
 
 
 def _layers(entry: Entry[Any], drifts: Drifts) -> list[Entry[Any]]:
@@ -239,6 +249,7 @@ def _plain_spec(spec: EnvSpec | None) -> EnvSpec | None:
 def _plain_kwargs(kwargs: dict[str, Any]) -> dict[str, Any]:
     """Return arguments of an id as JSON knows them."""
     kwargs = dict(kwargs)
+    check_mappings(drifts=kwargs.get("drifts"))
     if kwargs.get("drifts") is not None:
         kwargs["drifts"] = plain(kwargs["drifts"])
     if isinstance(kwargs.get("trigger"), Trigger):

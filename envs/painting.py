@@ -39,11 +39,21 @@ CELL, ROW, LETTER = 200, 18, 19  # pixels: width and height of a piece of text, 
 ORDINARY = 400  # width of a picture, in pixels, up to which text is of that size; on wider ones it grows
 
 
+def centred(image: Image, height: int, width: int) -> Image:
+    """Return a picture of that size with `image`, enlarged as far as it fits, in its middle, on dark ground."""
+    times = min(height // image.shape[0], width // image.shape[1])
+    scene = image.repeat(times, axis=0).repeat(times, axis=1)
+    page = np.tile(NIGHT, (height, width, 1))
+    top, left = (height - scene.shape[0]) // 2, (width - scene.shape[1]) // 2
+    page[top : top + scene.shape[0], left : left + scene.shape[1]] = scene
+    return page
+
+
 def captioned(image: Image, words: Sequence[str]) -> Image:
     """Return the picture with a dark band of words below it, in as many columns as there is room for.
 
     The size of the result depends on the size of the picture and the number of words only, so that all frames of a
-    film are equally large.
+    film are equally large. A picture that is narrower than a text stands in the middle.
 
     Args:
         image: any picture, shape (H, W, 3).
@@ -53,12 +63,13 @@ def captioned(image: Image, words: Sequence[str]) -> Image:
     cell, row, letter = (round(size * max(1.0, width / ORDINARY)) for size in (CELL, ROW, LETTER))
     columns = max(1, width // cell)
     page = np.tile(NIGHT, (height + -(-len(words) // columns) * row, max(cell, width), 1))
-    page[:height, :width] = image
+    left = (page.shape[1] - width) // 2
+    page[:height, left : left + width] = image
     for place, text in enumerate(words):
         down, right = divmod(place, columns)
         spot = page[height + down * row :][:row, right * cell :][:, :cell]
         ink = _letters(text, letter)[:row, :cell, None]
-        under = spot[: ink.shape[0], : ink.shape[1]]
+        under = spot[(row - ink.shape[0]) // 2 :][: ink.shape[0], : ink.shape[1]]
         under[:] = (ink * CHALK + (1.0 - ink) * under).astype(np.uint8)
     return page
 

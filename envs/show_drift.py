@@ -15,9 +15,11 @@ from lopgym.envs.painting import captioned
 class ShowDrift(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
     """Write task, clock and the value of every drifting parameter in a band below the picture.
 
-    The picture itself, at its old place, is untouched, and agents that see by `render` are told nothing unless
-    this layer is put around their world: that is why it is a layer. In a window:
-    `gymnasium.wrappers.HumanRendering(ShowDrift(gymnasium.make(id, render_mode="rgb_array")))`.
+    The picture itself is untouched. Render mode `rgb_array` gives the scene alone, since agents that
+    see by `render` must not be told: who films a world puts this layer around it,
+    `RecordVideo(ShowDrift(gymnasium.make(id, render_mode="rgb_array")), folder)`. Only a person looks into a window, so
+    `gymnasium.make(id, render_mode="human")` has the band for every id of ours; any other environment has it by
+    `gymnasium.wrappers.HumanRendering(ShowDrift(env))`.
     """
 
     def __init__(self, env: gym.Env[Any, Any]) -> None:

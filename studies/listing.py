@@ -66,22 +66,30 @@ def _envs() -> list[Row]:
 
 
 def _env(entry: Entry[Any]) -> Row:
+    from gymnasium.error import DependencyNotInstalled
+
     from lopgym.envs.build import single
     from lopgym.envs.layers import stack
     from lopgym.physics import Parametric
 
-    world = single(entry.name)
-    layers = [layer for layer in stack(world) if isinstance(layer, Parametric)]
-    row = {
+    make: Any = entry.make
+    try:
+        world = single(entry.name)
+    except DependencyNotInstalled as error:
+        spaces = [f"needs lopgym[{make.extra}]" if hasattr(make, "extra") else str(error)] * 2
+        types = [make.physics_type]
+    else:
+        spaces = [_space(world.observation_space), _space(world.action_space)]
+        types = [type(layer.physics) for layer in stack(world) if isinstance(layer, Parametric)]
+        world.close()
+    return {
         "name": entry.name,
         "id": f"lopgym/{entry.facts['id']}",
-        "observations": _space(world.observation_space),
-        "actions": _space(world.action_space),
+        "observations": spaces[0],
+        "actions": spaces[1],
         "summary": entry.summary,
-        "parameters": [parameter for layer in layers for parameter in _parameters(layer)],
+        "parameters": [parameter for one in types for parameter in _parameters(one)],
     }
-    world.close()
-    return row
 
 
 def _space(space: Any) -> str:
@@ -89,8 +97,8 @@ def _space(space: Any) -> str:
     return f"Box{space.shape}" if type(space).__name__ == "Box" else str(space)
 
 
-def _parameters(layer: Any) -> Iterator[Row]:
-    for field in dataclasses.fields(layer.physics):
+def _parameters(physics: Any) -> Iterator[Row]:
+    for field in dataclasses.fields(physics):
         yield {"name": field.name, "default": field.default, **field.metadata}
 
 

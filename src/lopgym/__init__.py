@@ -7,15 +7,15 @@ from lopgym.envs import register_ids
 
 if TYPE_CHECKING:
     from lopgym import agents, probes, studies
-    from lopgym.envs.build import make_vec
+    from lopgym.envs.build import drifting, make_vec
     from lopgym.studies.run import Run, run
 
-__all__ = ["Run", "agents", "make_vec", "probes", "run", "studies"]
+__all__ = ["Run", "agents", "drifting", "make_vec", "probes", "run", "studies"]
 __version__ = "0.1.0"
 
 register_ids()
 
-_LATER = {"run": "studies.run", "Run": "studies.run", "make_vec": "envs.build"}
+_LATER = {"run": "studies.run", "Run": "studies.run", "drifting": "envs.build", "make_vec": "envs.build"}
 
 
 def __getattr__(name: str) -> Any:
