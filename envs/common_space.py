@@ -9,6 +9,8 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
+from lopgym.envs.tasks import one_line
+
 
 def common_observation(tasks: Mapping[str, spaces.Space[Any]]) -> spaces.Box:
     """Return the float32 Box (most,) of flat observations padded with zeros, bounded by the widest of all.
@@ -21,7 +23,8 @@ def common_observation(tasks: Mapping[str, spaces.Space[Any]]) -> spaces.Box:
     """
     for name, space in tasks.items():
         if not space.is_np_flattenable:
-            raise ValueError(f"the observations of {name}, {space}, have no fixed length: they cannot be padded")
+            told = f"the observations of {name}, {one_line(space)}"
+            raise ValueError(f"{told}, have no fixed length: they cannot be padded")
     flat = [spaces.flatten_space(space) for space in tasks.values()]
     ends = [(box.low, box.high) for box in flat if isinstance(box, spaces.Box)]
     most = max(len(low) for low, _ in ends)
@@ -51,7 +54,7 @@ def common_action(tasks: Mapping[str, spaces.Space[Any]]) -> spaces.Space[Any]:
         return spaces.Discrete(max(int(space.n) for space in each if isinstance(space, spaces.Discrete)))
     if all(isinstance(space, spaces.Box) and space.is_bounded() for space in each):
         return spaces.Box(-1.0, 1.0, (max(map(spaces.flatdim, each)),), np.float32)
-    told = ", ".join(f"{space} of {name}" for name, space in tasks.items())
+    told = ", ".join(f"{one_line(space)} of {name}" for name, space in tasks.items())
     raise ValueError(f"actions must be all Discrete or all in bounded Boxes to share a space, not {told}")
 
 

@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 
 from lopgym.bounds import PositiveInt
 from lopgym.envs import environments
+from lopgym.envs.bellman import optimum, policy_value
 from lopgym.envs.gaussian import gaussian
 from lopgym.envs.painting import INK, PAPER, Image, rainbow
 from lopgym.envs.variants import MAX_INDEX, variants
-from lopgym.envs.world import BatchedWorld, Mask
+from lopgym.envs.world import BatchedWorld, Mask, Step
 from lopgym.physics import Physics, Value, param
 from lopgym.seeding import generator
 
@@ -47,9 +48,15 @@ class BatchedRandomMDP(BatchedWorld):
     A Garnet problem (Archibald, McKinnon and Thomas 1995, doi:10.1057/jors.1995.50): from every state, every action
     leads to one of `branching` random states, with the probabilities that uniform cuts of [0, 1] leave, and has a mean
     reward from N(0, 1). Nothing carries over from one table to the next. As the tables are small, the optimum is
-    computed, not estimated: `optimal_values()` is Q*, `policy_values(policy)` is V of any policy and `regret(actions)`
-    is V* - Q* of what is about to be done, all of them of `env.unwrapped` of the batch and of `env.unwrapped.batch` of
-    the single environment. The expected sum of discounted regrets of a life in one table is V* - V of its policy.
+    computed, not estimated, and the info of every step tells the experimenter the exact regret: `regret` is
+    V*(s) - Q*(s, a), at least 0, what is lost for good by a if all that follows is optimal; `episode_regret` is the sum
+    over the episode so far, this step included.
+
+    Q* is of the tables that are in force in the step, as if they stayed for ever, at `discount`. The action is the one
+    that reaches the world and the rewards are the world's own: layers that change either are not in it. The expected
+    sum of discounted regrets of a life in one table is V* - V of its policy. `optimal_values()` is Q*,
+    `policy_values(policy)` V of any policy and `regret(actions)` what would be told of these actions: methods of
+    `env.unwrapped` of the batch, of `env.unwrapped.batch` of the single environment.
 
     ## Action Space
     `Discrete(actions)`.
@@ -87,7 +94,7 @@ class BatchedRandomMDP(BatchedWorld):
     transitions: Any
     rewards: Any
     reward_deviation: Any
-    _optimal: Array | None
+    _optimal: Array | None  # Q* of the K different tables in use, shape (K, states, actions)
 
     def __init__(
         self,
@@ -110,6 +117,7 @@ class BatchedRandomMDP(BatchedWorld):
         self._states, self._actions, self._branching = states, actions, branching
         self._discount, self._world_seed = discount, world_seed
         self._state, self._copies = np.zeros(num_envs, dtype=np.int64), np.arange(num_envs)
+        self._lost = np.zeros(num_envs)  # in the episode, shape (N,)
         observation = gym.spaces.Box(0.0, 1.0, (states,), np.float32)
         super().__init__(num_envs, render_mode, observation, gym.spaces.Discrete(actions))
         self._draw_tables()
@@ -120,11 +128,18 @@ class BatchedRandomMDP(BatchedWorld):
         if changes.keys() & {"transitions", "rewards"}:
             self._draw_tables()
 
+    def step(self, actions: NDArray[Any]) -> Step:
+        """Step every copy; the info has `regret` and `episode_regret`, shape (N,) each."""
+        regret = self.regret(actions)
+        observation, reward, terminated, truncated, info = super().step(actions)
+        self._lost = self._lost + regret
+        told = np.ones(self.num_envs, dtype=np.bool_)
+        info |= {"regret": regret, "_regret": told, "episode_regret": self._lost, "_episode_regret": told}
+        return observation, reward, terminated, truncated, info
+
     def optimal_values(self) -> Array:
         """Return Q*, the best discounted mean return from each state and action, shape (N, states, actions)."""
-        if self._optimal is None:
-            self._optimal = np.stack([_optimum(*tables, self._discount) for tables in self._tables])
-        return self._optimal[self._which]
+        return self._optima()[self._which]
 
     def policy_values(self, policy: Array) -> Array:
         """Return V of a policy, its discounted mean return from each state, shape (N, states).
@@ -135,13 +150,18 @@ class BatchedRandomMDP(BatchedWorld):
         """
         policies = np.broadcast_to(policy, (self.num_envs, self._states, self._actions))
         pairs = zip(self._which, policies, strict=True)
-        return np.stack([_values(*self._tables[which], self._discount, policy) for which, policy in pairs])
+        return np.stack([policy_value(*self._tables[which], self._discount, policy) for which, policy in pairs])
 
     def regret(self, actions: NDArray[Any]) -> Array:
         """Return V*(s) - Q*(s, a), at least 0, of actions in the present states, shape (N,)."""
-        values = self.optimal_values()[self._copies, self._state]
+        values = self._optima()[self._which, self._state]
         gap: Array = values.max(axis=1) - values[self._copies, actions]
         return gap
+
+    def _optima(self) -> Array:
+        if self._optimal is None:
+            self._optimal = np.stack([optimum(*tables, self._discount) for tables in self._tables])
+        return self._optimal
 
     def _draw_tables(self) -> None:
         moves, self._move = variants(self.transitions, self._draw_transitions)
@@ -168,6 +188,7 @@ class BatchedRandomMDP(BatchedWorld):
 
     def _begin(self, mask: Mask) -> None:
         self._state = np.where(mask, self.integers(self._states, _START), self._state)
+        self._lost = np.where(mask, 0.0, self._lost)
 
     def _observe(self) -> NDArray[np.float32]:
         seen = np.zeros((self.num_envs, self._states), dtype=np.float32)
@@ -190,22 +211,3 @@ class BatchedRandomMDP(BatchedWorld):
         image[:, 1:] = rainbow(48)[shades]
         image[self._state[copy], 0] = INK
         return image
-
-
-def _values(transitions: Array, rewards: Array, discount: float, policy: Array) -> Array:
-    """Solve Bellman's equation V = r_pi + discount P_pi V; shape (states,)."""
-    mean = (policy * rewards).sum(axis=1)
-    move = np.einsum("sa,sat->st", policy, transitions)
-    return np.linalg.solve(np.eye(len(mean)) - discount * move, mean)
-
-
-def _optimum(transitions: Array, rewards: Array, discount: float) -> Array:
-    """Return Q* by Howard's policy iteration, which ends at the optimum itself; shape (states, actions)."""
-    states, actions = rewards.shape
-    best, total = np.zeros(states, dtype=np.int64), -np.inf
-    while True:
-        values = _values(transitions, rewards, discount, np.eye(actions)[best])
-        action_values: Array = rewards + discount * transitions @ values
-        if values.sum() <= total:  # strictly, and policies are finite: rounding cannot make it go round for ever
-            return action_values
-        best, total = action_values.argmax(axis=1), values.sum()

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import gymnasium as gym
@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from lopgym.envs import environments
 from lopgym.envs.common_space import common_action, common_observation, own_action, padded
-from lopgym.envs.painting import Image
+from lopgym.envs.painting import Image, centred
+from lopgym.envs.tasks import Named, as_tasks
 from lopgym.envs.variants import MAX_INDEX
 from lopgym.envs.world import METADATA, BatchedWorld, Mask, Step
 from lopgym.physics import Physics, Value, param
-from lopgym.registry import nearest
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,8 +66,9 @@ class BatchedTaskSequence(BatchedWorld):
     `reset`, `info["drift"]` is also the task that is being played; with `step`, it can be ahead until the episode ends.
 
     ## Arguments
-    `ids` (CartPole-v1, Acrobot-v1, MountainCar-v0): what to play, in order. Their own drift, if they have any, starts
-    over at every episode.
+    `ids` (CartPole-v1, Acrobot-v1, MountainCar-v0): what to play, in order. An id alone, or a pair of an id and its
+    keyword arguments, as JSON knows them: `("lopgym/Catch-v0", {"rows": 8, "drifts": {}})`. A drift of their own, if
+    they have any, starts over at every episode.
 
     ## Version History
     * v0: first version.
@@ -82,20 +83,21 @@ class BatchedTaskSequence(BatchedWorld):
         num_envs: int = 1,
         render_mode: str | None = None,
         *,
-        ids: tuple[str, ...] = ("CartPole-v1", "Acrobot-v1", "MountainCar-v0"),
+        ids: tuple[Named, ...] = ("CartPole-v1", "Acrobot-v1", "MountainCar-v0"),
     ) -> None:
         """Look at the spaces of every task.
 
         Raises:
-            ValueError: there is no id, one is not registered, or their spaces have no common one.
+            gymnasium.error.DependencyNotInstalled: one needs an extra; the message says how to install it.
+            ValueError: there is no id, one is not registered or cannot be made, or their spaces have no common one.
         """
-        self._ids = _registered(ids)
-        of_id = {id: _spaces_of(id) for id in self._ids}
-        seen = common_observation({id: observation for id, (observation, _) in of_id.items()})
-        done = common_action({id: action for id, (_, action) in of_id.items()})
-        self._spaces = [of_id[id] for id in self._ids]
+        self._tasks = as_tasks(ids)
+        self._spaces = [task.spaces() for task in self._tasks]
+        named = [*zip(map(str, self._tasks), self._spaces, strict=True)]
+        seen = common_observation({name: observation for name, (observation, _) in named})
+        done = common_action({name: action for name, (_, action) in named})
         # By copy and number of the task.
-        self._tasks: list[dict[int, gym.Env[Any, Any]]] = [{} for _ in range(num_envs)]
+        self._made: list[dict[int, gym.Env[Any, Any]]] = [{} for _ in range(num_envs)]
         self._task = np.zeros(num_envs, dtype=np.int64)
         self._seen = np.zeros((num_envs, *seen.shape), dtype=np.float32)
         self._over = np.ones(num_envs, dtype=np.bool_)
@@ -108,7 +110,7 @@ class BatchedTaskSequence(BatchedWorld):
         for copy in np.flatnonzero(~self._over).tolist():
             number = int(self._task[copy])
             action = own_action(self._spaces[number][1], actions[copy])
-            seen, earned, terminated[copy], truncated[copy], _ = self._tasks[copy][number].step(action)
+            seen, earned, terminated[copy], truncated[copy], _ = self._made[copy][number].step(action)
             self._see(copy, seen)
             reward[copy] = float(earned)
         self._over |= terminated | truncated
@@ -117,23 +119,23 @@ class BatchedTaskSequence(BatchedWorld):
 
     def close_extras(self, **kwargs: Any) -> None:
         """Close every task."""
-        for tasks in self._tasks:
-            for task in tasks.values():
-                task.close()
+        for made in self._made:
+            for env in made.values():
+                env.close()
 
     def _begin(self, mask: Mask) -> None:
         seeds = self.integers(2**31)
-        numbers = np.broadcast_to(self.task, self.num_envs) % len(self._ids)
+        numbers = np.broadcast_to(self.task, self.num_envs) % len(self._tasks)
         self._task[mask], self._over[mask] = numbers[mask], False
         for copy in np.flatnonzero(mask).tolist():
             self._see(copy, self._played(copy).reset(seed=int(seeds[copy]))[0])
 
     def _played(self, copy: int) -> gym.Env[Any, Any]:
         """Return what a copy plays now, made at the first time."""
-        number, tasks = int(self._task[copy]), self._tasks[copy]
-        if number not in tasks:
-            tasks[number] = gym.make(self._ids[number], render_mode=self.render_mode, disable_env_checker=True)
-        return tasks[number]
+        number, made = int(self._task[copy]), self._made[copy]
+        if number not in made:
+            made[number] = self._tasks[number].make(self.render_mode)
+        return made[number]
 
     def _see(self, copy: int, observation: Any) -> None:
         space, _ = self._spaces[self._task[copy]]
@@ -142,20 +144,11 @@ class BatchedTaskSequence(BatchedWorld):
     def _observe(self) -> NDArray[np.float32]:
         return self._seen.copy()
 
+    @cached_property
+    def _stage(self) -> tuple[int, int]:
+        """Height and width that all pictures have, so that they make one film."""
+        heights, widths = zip(*(task.picture_size() for task in self._tasks), strict=True)
+        return max(heights), max(widths)
+
     def _paint(self, copy: int) -> Image:
-        return np.asarray(self._played(copy).render())
-
-
-def _registered(ids: Sequence[str]) -> tuple[str, ...]:
-    if isinstance(ids, str) or not ids:
-        raise ValueError(f"ids={ids!r} must be a list of at least one registered environment")
-    for id in ids:
-        if ":" not in id and id not in gym.registry:  # `module:id` registers itself when it is made
-            raise ValueError(f"ids: no environment {id!r} is registered; {nearest(id, gym.registry)}")
-    return tuple(ids)
-
-
-def _spaces_of(id: str) -> tuple[gym.Space[Any], gym.Space[Any]]:
-    env = gym.make(id, disable_env_checker=True)
-    env.close()
-    return env.observation_space, env.action_space
+        return centred(np.asarray(self._played(copy).render()), *self._stage)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from lopgym.envs import environments
+from lopgym.envs.bellman import optimum
 from lopgym.envs.bit_flip import BatchedBitFlip
 from lopgym.envs.bit_flip_bandit import BatchedBitFlipBandit
 from lopgym.envs.build import batched, single
@@ -20,7 +21,7 @@ from lopgym.envs.nine_rooms import BatchedNineRooms
 from lopgym.envs.plane import Canvas, of_copy, points
 from lopgym.envs.point_mass import BatchedPointMass
 from lopgym.envs.puddle_world import BatchedPuddleWorld
-from lopgym.envs.random_mdp import BatchedRandomMDP, _optimum
+from lopgym.envs.random_mdp import BatchedRandomMDP
 from lopgym.seeding import CounterStream
 from tests.play import random_actions
 
@@ -410,7 +411,7 @@ def test_optimum_of_two_states_by_hand() -> None:
     """State 1 pays 3 for staying, state 0 pays 1; going over pays nothing; at discount 0.5, V* is (3, 6)."""
     transitions = np.array([[[1.0, 0.0], [0.0, 1.0]], [[0.0, 1.0], [1.0, 0.0]]])
     rewards = np.array([[1.0, 0.0], [3.0, 0.0]])
-    np.testing.assert_allclose(_optimum(transitions, rewards, 0.5), [[2.5, 3.0], [6.0, 1.5]])
+    np.testing.assert_allclose(optimum(transitions, rewards, 0.5), [[2.5, 3.0], [6.0, 1.5]])
 
 
 @settings(max_examples=20)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import sys
 from typing import Any
 
 import gymnasium as gym
@@ -365,6 +366,72 @@ def test_our_own_worlds_can_be_tasks() -> None:
     assert env.reset(seed=0)[0][:30].sum() == 2
 
 
+CATCHES = [
+    ("lopgym/Catch-v0", {"rows": 4, "columns": 3, "drifts": {}}),
+    "CartPole-v1",
+    ["lopgym/Catch-v0", {"rows": 8}],
+]
+
+
+def test_tasks_have_arguments_of_their_own() -> None:
+    """The same id twice, told different things: each is what it would be alone."""
+    env, world = _inside("task_sequence", ids=CATCHES)
+    assert env.observation_space.shape == (40,)
+    for number, (id, options) in ((0, CATCHES[0]), (2, CATCHES[2])):
+        world.set_physics(task=number)
+        alone, seed = gym.make(str(id), **options), int(world.integers(2**31)[0])
+        size = alone.observation_space.shape[0]  # type: ignore[index]
+        assert env.reset()[0][:size].tolist() == alone.reset(seed=seed)[0].tolist()
+        for action in (0, 2, 2):
+            ours, theirs = env.step(action), alone.step(action)
+            assert ours[0].tolist() == [*theirs[0].tolist(), *[0.0] * (40 - size)]
+            assert ours[1:4] == theirs[1:4]
+
+
+def test_the_spec_of_a_sequence_makes_it_again() -> None:
+    """By way of JSON, in which a pair is a list."""
+    env = gym.make("lopgym/TaskSequence-v0", ids=CATCHES, drifts={"task": {"kind": "count", "period": 5}})
+    assert env.spec is not None
+    again = gym.make(gym.envs.registration.EnvSpec.from_json(env.spec.to_json()))
+    said: list[list[Any]] = [[one.reset(seed=3)[0].tolist()] for one in (env, again)]
+    for step in range(40):
+        for told, one in zip(said, (env, again), strict=True):
+            seen, *rest = one.step(step % 3)
+            told.append((seen.tolist(), *rest))
+            if rest[1]:
+                told.append(one.reset()[0].tolist())
+    assert said[0] == said[1]
+
+
+def test_pictures_of_all_tasks_are_of_one_size() -> None:
+    """That of the largest: smaller ones are enlarged and stand in the middle."""
+    env, world = _inside("task_sequence", ids=["CartPole-v1", "Acrobot-v1", CATCHES[2]], render_mode="rgb_array")
+    frames = []
+    for task in range(3):
+        world.set_physics(task=task)
+        env.reset(seed=0)
+        frames.append(env.render())
+        alone = world._played(0).render()
+        assert {frame.shape for frame in frames} == {(500, 600, 3)}
+    times = min(500 // alone.shape[0], 600 // alone.shape[1])
+    scene = alone.repeat(times, axis=0).repeat(times, axis=1)
+    top, left = ((whole - part) // 2 for whole, part in zip((500, 600), scene.shape[:2], strict=True))
+    assert (frames[2][top:, left:][: scene.shape[0], : scene.shape[1]] == scene).all()
+    assert len(np.unique(np.delete(frames[2], range(left, left + scene.shape[1]), axis=1).reshape(-1, 3), axis=0)) == 1
+
+
+def test_a_task_behind_an_extra_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One line, with the command; the sequence can be made without the others having been stepped."""
+    monkeypatch.setitem(sys.modules, "Box2D", None)
+    for module in [name for name in sys.modules if name.startswith("gymnasium.envs.box2d")]:
+        monkeypatch.delitem(sys.modules, module)
+    with pytest.raises(
+        gym.error.DependencyNotInstalled, match=r"ids: LunarLander-v3 cannot be made: .*pip install"
+    ) as error:
+        single("task_sequence", ids=["CartPole-v1", "LunarLander-v3"])
+    assert "\n" not in str(error.value)
+
+
 @pytest.mark.parametrize(
     ("ids", "message"),
     [
@@ -372,6 +439,15 @@ def test_our_own_worlds_can_be_tasks() -> None:
         ("CartPole-v1", "must be a list"),
         (["CartPole-v1", "Acrobat-v1"], "no environment 'Acrobat-v1' is registered; did you mean 'Acrobot-v1'"),
         (["CartPole-v1", "Pendulum-v1"], r"actions must be all Discrete or all in bounded Boxes.*Pendulum-v1"),
+        ([("CartPole-v1",)], r"\('CartPole-v1',\) must be an id, or a pair of an id and its keyword arguments"),
+        ([3], "3 must be an id, or a pair"),
+        (
+            [("lopgym/Catch-v0", {"rows": "8"})],
+            "Catch-v0 with rows='8' cannot be made: .* rows='8' must be a whole number",
+        ),
+        ([("lopgym/Catch-v0", {"row": 8})], "Catch-v0 with row=8 cannot be made: .* did you mean 'rows'"),
+        ([("lopgym/Catch-v0", {"drifts": {"a": object()}})], "the options of lopgym/Catch-v0 must be plain data"),
+        (["lost_module:Lost-v0"], "lost_module:Lost-v0 cannot be made: No module named 'lost_module'"),
     ],
 )
 def test_tasks_that_do_not_fit_are_refused_in_one_line(ids: Any, message: str) -> None:
@@ -381,12 +457,26 @@ def test_tasks_that_do_not_fit_are_refused_in_one_line(ids: Any, message: str) -
     assert "\n" not in str(error.value)
 
 
+def _broken(**options: Any) -> Any:
+    raise RuntimeError("the first line\nand the second")
+
+
+def test_what_a_task_complains_of_is_one_line_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever others write into their errors."""
+    monkeypatch.setitem(gym.registry, "Broken-v0", gym.envs.registration.EnvSpec("Broken-v0", entry_point=_broken))
+    with pytest.raises(ValueError, match=r"^ids: Broken-v0 cannot be made: the first line and the second$"):
+        single("task_sequence", ids=["Broken-v0"])
+
+
 def test_spaces_that_cannot_be_padded_are_refused() -> None:
     """A sequence has no length, an unbounded action no scale."""
     with pytest.raises(ValueError, match=r"the observations of x, Sequence.*have no fixed length"):
         common_observation({"x": spaces.Sequence(spaces.Discrete(2))})
     with pytest.raises(ValueError, match="actions must be all Discrete or all in bounded Boxes"):
         common_action({"x": spaces.Box(-np.inf, np.inf, (1,))})
+    with pytest.raises(ValueError, match="actions must be all Discrete or all in bounded Boxes") as error:
+        common_action({"x": spaces.Discrete(2), "y": spaces.Box(np.arange(99.0) - 100, np.ones(99), dtype=np.float64)})
+    assert "\n" not in str(error.value)
 
 
 def test_common_bounds_are_the_widest() -> None:
