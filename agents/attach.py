@@ -10,11 +10,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, Self
+from weakref import WeakKeyDictionary, ref
 
 import torch
+from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 from torch import Tensor
+from torch.utils.hooks import RemovableHandle
 
 from lopgym.agents.anatomy import Anatomy, anatomy_of
 from lopgym.agents.learner import Learner
@@ -26,9 +29,16 @@ from lopgym.seeding import derive
 Write = Callable[[int, Mapping[str, float]], None]
 Probe = Callable[..., dict[str, float]]
 
+# Who holds a model: an exception inside `learn` leaves its callback attached, and the next one must find it.
+_attached: WeakKeyDictionary[BaseAlgorithm, ref[Plasticity]] = WeakKeyDictionary()
+
 
 class Plasticity(BaseCallback):
     """Probes and mitigations inside one Stable-Baselines3 model, as an ordinary callback.
+
+    While it trains, the model's optimizer has hooks and its own clipping is off. Training that ends gives both back;
+    training that an exception ends cannot, as Stable-Baselines3 tells callbacks nothing of it: `detach` does, and so do
+    `with Plasticity(...) as callback: model.learn(..., callback=callback)` and the next Plasticity of the model.
 
     Args:
         probes: probe functions by name.
@@ -59,6 +69,25 @@ class Plasticity(BaseCallback):
         self.learner: Learner
         self._counts: dict[str, float] = {}
         self._seconds, self._told = 0.0, 0
+        self._hooks: list[RemovableHandle] = []
+
+    def __enter__(self) -> Self:
+        """Train inside a `with`, to be detached however training ends."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Detach."""
+        self.detach()
+
+    def detach(self) -> None:
+        """Give the model its clipping back and take the hooks off; nothing happens if that was done."""
+        for hook in self._hooks:
+            hook.remove()
+        if self._hooks:
+            model: Any = self.model
+            model.max_grad_norm = self._longest
+            del _attached[model]
+        self._hooks = []
 
     def _on_training_start(self) -> None:
         model: Any = self.model
@@ -74,12 +103,27 @@ class Plasticity(BaseCallback):
         self._refuse_what_cannot_be_measured()
         self._rows = torch.Generator().manual_seed(derive(self.seed, "probes"))
         self._parameters = list(model.policy.parameters())
+        self._attach()
+
+    def _attach(self) -> None:
+        """Take the model over from a callback whose training an exception ended.
+
+        Raises:
+            ValueError: another one has taken it in this training: of two, one would act after the other's clipping.
+        """
+        model: Any = self.model
+        before = _attached[model]() if model in _attached else None
+        if before is not None:
+            if before is not self and before.locals is self.locals:
+                raise ValueError("this model has a Plasticity already: give one of them all probes and mitigations")
+            before.detach()
         self._longest, model.max_grad_norm = model.max_grad_norm, float("inf")  # clipped here, after `on_gradient`
         optimizer = self._anatomy.optimizer
         self._hooks = [
             optimizer.register_step_pre_hook(lambda *_: self._before_step()),
             optimizer.register_step_post_hook(lambda *_: self._call("after_step")),
         ]
+        _attached[model] = ref(self)
 
     def _refuse_what_cannot_be_measured(self) -> None:
         if self._anatomy.action_probabilities is None:
@@ -127,10 +171,7 @@ class Plasticity(BaseCallback):
 
     def _on_training_end(self) -> None:
         self._flush()
-        for hook in self._hooks:
-            hook.remove()
-        model: Any = self.model
-        model.max_grad_norm = self._longest
+        self.detach()
 
     def _before_step(self) -> None:
         self.learner.updates += 1

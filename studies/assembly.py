@@ -22,7 +22,8 @@ from lopgym.studies.request import MANY, ONE, Choice, Request, Value
 from lopgym.studies.variant import describe
 
 NODES = (*ONE[1:], *MANY)  # the groups that leave a node in the config
-_REPLACED = ("env.drifts.", "env.kwargs.")  # a mapping given for these, or inside, replaces what was there
+# A mapping given for these, or inside, replaces what was there.
+_REPLACED = ("env.drifts.", "env.clocks.", "env.trigger.", "env.kwargs.")
 _REFUSALS = (HydraException, OmegaConfBaseException, yaml.YAMLError, ValueError, OSError)
 
 

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from itertools import islice, takewhile
+from itertools import islice, pairwise, takewhile
 from math import prod
 from typing import Any
 
 import gymnasium as gym
 
+from lopgym.envs.drift_clock import Drifts
+from lopgym.envs.nonstationary import on_life
+from lopgym.envs.own_clocks import check_clocks
 from lopgym.registry import nearest
 from lopgym.schedules import Schedule, from_plain
 from lopgym.studies.config import Config, CustomEnv
 from lopgym.studies.faults import Fault
 
+FLAT = (gym.spaces.Box, gym.spaces.Discrete, gym.spaces.MultiBinary, gym.spaces.MultiDiscrete)
 MOMENTS = 64  # of each schedule that are tried beforehand
+WIDEST, MOST_WEIGHTS = 2**16, 2**26  # units of a layer; weights of a trunk: 256 MiB, and Adam adds twice as much
 
 
 def check(config: Config, allow_import: Collection[str] | None = ()) -> list[Fault]:
@@ -24,8 +29,9 @@ def check(config: Config, allow_import: Collection[str] | None = ()) -> list[Fau
         config: a validated config.
         allow_import: packages that `env.id` may import; None allows all.
     """
-    faults = [*_rollout(config), *_stem(config), *_device(config), *_import(config, allow_import)]
-    return faults if any(path == ("env", "id") for path, _ in faults) else [*faults, *_world(config)]
+    faults = [*_rollout(config), *_stem(config), *_hidden(config), *_device(config), *_import(config, allow_import)]
+    unbuilt = any(path == ("env", "id") for path, _ in faults)
+    return faults if unbuilt else [*faults, *(list(_clocks(config)) or _world(config))]
 
 
 def _rollout(config: Config) -> Iterator[Fault]:
@@ -53,6 +59,16 @@ def _stem(config: Config) -> Iterator[Fault]:
         yield ("agent", "stem"), f"no stem named {chosen!r}; {nearest(chosen, known)}"
 
 
+def _hidden(config: Config) -> Iterator[Fault]:
+    """What does not fit into memory is refused here; torch would tell so in a traceback, or the system kill the run."""
+    hidden: tuple[int, ...] = getattr(config.agent, "hidden", ())
+    weights = sum(below * above for below, above in pairwise(hidden))
+    if max(hidden, default=0) > WIDEST:
+        yield ("agent", "hidden"), f"a hidden layer of {max(hidden):,} units; at most {WIDEST:,}"
+    elif weights > MOST_WEIGHTS:
+        yield ("agent", "hidden"), f"{weights:,} weights between hidden layers; at most {MOST_WEIGHTS:,}"
+
+
 def _device(config: Config) -> Iterator[Fault]:
     """Stable-Baselines3 would train on the CPU instead, without a word."""
     import torch
@@ -73,6 +89,16 @@ def _import(config: Config, allowed: Collection[str] | None) -> Iterator[Fault]:
         yield ("env", "id"), f"{config.env.id} would import {package}; allow it with --allow-import {package}"
 
 
+def _clocks(config: Config) -> Iterator[Fault]:
+    """A clock needs a parameter that drifts, and a trigger a clock."""
+    from lopgym.studies.worlds import world_options
+
+    try:
+        check_clocks(config.env.clocks, world_options(config)["drifts"], config.env.trigger)
+    except ValueError as error:
+        yield ("env", "clocks" if config.env.clocks else "trigger"), str(error).removeprefix("clocks: ")
+
+
 def _world(config: Config) -> Iterator[Fault]:
     """Build one copy of the world: only it knows its action space and what can drift in it."""
     from lopgym.studies.worlds import single_world
@@ -82,9 +108,43 @@ def _world(config: Config) -> Iterator[Fault]:
     except (gym.error.Error, ImportError, ValueError, TypeError, KeyError) as error:
         yield ("env",), str(error.args[0] if error.args else error)
         return
-    yield from _actions(config, world)
+    yield from _spaces(config, world)
     yield from _drifts(config, world)
     world.close()
+
+
+def _spaces(config: Config, world: gym.Env[Any, Any]) -> Iterator[Fault]:
+    """What is seen and done must be what Stable-Baselines3 takes, this agent, and its network."""
+    seen, done = world.observation_space, world.action_space
+    nested = {what: space for what, space in (("observation", seen), ("action", done)) if not isinstance(space, FLAT)}
+    for what, space in nested.items():
+        flat = ", ".join(known.__name__ for known in FLAT)
+        yield ("env",), f"the {what} space is {space}; agents take {flat}"
+    if isinstance(done, gym.spaces.Box) and not done.is_bounded():
+        yield ("env",), f"the action space is {done}; agents need bounds"
+    if not nested:
+        yield from [*_actions(config, world), *_reads(config, seen)]
+
+
+def _reads(config: Config, seen: gym.Space[Any]) -> Iterator[Fault]:
+    """A stem knows what it can read when it is built: here without memory, and without drawing a random number."""
+    import torch
+    from stable_baselines3.common.preprocessing import is_image_space, is_image_space_channels_first
+    from stable_baselines3.common.vec_env import VecTransposeImage
+
+    from lopgym.agents.network import NetworkSpec
+    from lopgym.agents.stems import stems
+
+    chosen = getattr(config.agent, "stem", None)
+    if chosen not in {entry.name for entry in stems}:
+        return
+    if isinstance(seen, gym.spaces.Box) and is_image_space(seen) and not is_image_space_channels_first(seen):
+        seen = VecTransposeImage.transpose_space(seen)  # as Stable-Baselines3 will do with the images
+    try:
+        with torch.device("meta"):
+            stems.build(chosen, seen, NetworkSpec())
+    except ValueError as error:
+        yield ("agent", "stem"), str(error)
 
 
 def _actions(config: Config, world: gym.Env[Any, Any]) -> Iterator[Fault]:
@@ -102,18 +162,32 @@ def _advice(agents: list[str]) -> str:
 
 
 def _drifts(config: Config, world: gym.Env[Any, Any]) -> Iterator[Fault]:
-    """Visit the moments at which the drift changes: a value may be out of the bounds of what it drives."""
-    for t in sorted({t for drift in (config.env.drifts or {}).values() for t in _moments(config, drift.plain())}):
+    """Look at the drift of the life, then at that within an episode: how far other clocks come, nobody knows yet."""
+    from lopgym.studies.worlds import single_world, world_options
+
+    if config.env.drifts is None:
+        return
+    drifts, clocks = world_options(config)["drifts"], config.env.clocks
+    yield from _visit(world, on_life(drifts, clocks), config.tasks * config.steps_per_task, "step {}")
+    within = {name: drift for name, drift in drifts.items() if clocks.get(name) == "step"}
+    if within and world.spec is not None and world.spec.max_episode_steps:
+        episode = single_world(config, drifts=within, clocks={}, trigger=None)
+        yield from _visit(episode, within, world.spec.max_episode_steps, "step {} of an episode")
+        episode.close()
+
+
+def _visit(world: gym.Env[Any, Any], drifts: Drifts, total: int, when: str) -> Iterator[Fault]:
+    """Visit the moments at which a drift changes: a value may be out of the bounds of what it drives."""
+    for t in sorted({t for drift in drifts.values() for t in _moments(from_plain(drift), total)}):
         try:
             world.reset(options={"clock": t})
         except ValueError as error:
-            yield ("env", "drifts"), f"at step {t}: {error}"
+            yield ("env", "drifts"), f"at {when.format(t)}: {error}"
             return
 
 
-def _moments(config: Config, drift: dict[str, Any]) -> list[int]:
+def _moments(schedule: Schedule, total: int) -> list[int]:
     """Return the first steps of the pieces of a schedule, or steps all along one that has none."""
-    schedule, total = from_plain(drift), config.tasks * config.steps_per_task
     if schedule.smooth:
         return list(range(0, total, max(1, total // MOMENTS)))
     return list(islice(takewhile(lambda t: t < total, _pieces(schedule)), MOMENTS))

@@ -7,21 +7,26 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from annotated_types import Ge, Gt, Lt
+from annotated_types import Ge, Gt, Le, Lt
 from pydantic import Field, StringConstraints, create_model
 
+from lopgym.envs.own_clocks import ClockName
+from lopgym.envs.triggered import Trigger
 from lopgym.registry import Registry
 from lopgym.schedules import Schedule
 from lopgym.studies.schema import Bool, Int, Kind, Options, configurable, derive, one_of
 
 if TYPE_CHECKING:
     Drifts = Mapping[str, Any]
+    TriggerOptions = Options
 else:
     Drifts = configurable(Mapping[str, Schedule])
+    TriggerOptions = derive(Trigger, "trigger", Options)
 
 LIMIT = 2**32  # numpy's legacy generators, which Stable-Baselines3 seeds, take no more; and steps stay countable
 Count = Annotated[Int, Gt(0), Lt(LIMIT)]
 CountOrNone = Annotated[Int, Ge(0), Lt(LIMIT)]
+Copies = Annotated[Int, Gt(0), Le(2**16)]  # of a world, side by side: each takes memory before anything is learned
 FolderName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._,=+@~-]{0,99}$")]
 RUN_TIME = ("world_seed", "num_envs", "render_mode")  # of a world's constructor: not options of the world
 Device = Annotated[str, StringConstraints(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")]
@@ -31,16 +36,21 @@ class Env(Kind):
     """A world, its copies and its drift; the options of the chosen world come beside these.
 
     Args:
-        n_envs: copies that the agent trains in, side by side.
+        n_envs: copies that the agent trains in, side by side; at most 65,536.
         drifts: parameter -> schedule, in env steps over all copies; None is the world's own drift, {} is none.
         world_seed: fixes what the world is, its labels and permutations; None is the seed of the run.
         apply: when a change takes effect: at once, at the next reset, or by truncating the episode.
+        clocks: parameter -> what its schedule counts, if not the steps of the life: `episode`, `step` (within the
+            episode) or `trigger`.
+        trigger: when the clock `trigger` moves on: options of `lopgym.envs.triggered.Trigger`.
     """
 
-    n_envs: Count = 1
+    n_envs: Copies = 1
     drifts: Drifts | None = None
     world_seed: CountOrNone | None = None
     apply: Literal["step", "reset", "truncate"] = "truncate"
+    clocks: dict[str, ClockName] = Field(default_factory=dict)
+    trigger: TriggerOptions | None = None
 
 
 class CustomEnv(Env):
@@ -61,12 +71,12 @@ class Evaluation(Options):
 
     Args:
         every: env steps between evaluations; 0 is never.
-        episodes: episodes on each task.
+        episodes: episodes on each task, one in each of as many copies; at most 65,536.
         tasks: earlier tasks that are visited beside the current one.
     """
 
     every: CountOrNone = 0
-    episodes: Count = 10
+    episodes: Copies = 10
     tasks: tuple[CountOrNone, ...] = (0,)
 
 

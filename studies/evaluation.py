@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,30 +13,45 @@ from lopgym.agents.vec_env import GymVecEnv
 from lopgym.agents.weights import save_weights
 from lopgym.record import Recorder, RunFolder
 from lopgym.seeding import derive
+from lopgym.studies.moments import Moment
 from lopgym.studies.worlds import still_world, vector_world
 
 if TYPE_CHECKING:
     from lopgym.studies.compose import Config
 
 
-def play(model: Any, config: Config, task: int, *, episodes: int, seed: int) -> list[float]:
+def play(model: Any, config: Config, task: int, moment: Moment, *, episodes: int, seed: int) -> list[float]:
     """Return the returns of `episodes` deterministic episodes on `task`, one in each of as many copies.
 
-    The copies are held still at the first step of the task and have random streams of their own; nothing that
-    training draws from is touched.
+    The copies are held still as `still_world` says and have random streams of their own; nothing that training draws
+    from is touched. An episode that is not over after `steps_per_task` steps is not waited for: it may never be.
     """
-    world = GymVecEnv(vector_world(config, episodes, still_world(config, task * config.steps_per_task)), seed=seed)
+    still = still_world(config, task, moment)
+    world = GymVecEnv(vector_world(config, episodes, **still), seed=seed)
     normalizer = model.get_vec_normalize_env()
     observations: Any = world.reset()
-    returns = np.full(episodes, math.nan)
-    while np.isnan(returns).any():
+    if "episode" in still["clocks"].values():
+        observations = _in_episodes(world, moment.episode)
+    returns, earned = np.full(episodes, math.nan), np.zeros(episodes)
+    for _ in range(config.steps_per_task):
         seen = observations if normalizer is None else normalizer.normalize_obs(observations)
         actions, _ = model.predict(seen, deterministic=True)
-        observations, _, done, infos = world.step(actions)
+        observations, rewards, done, infos = world.step(actions)
+        earned += rewards
         for i in np.flatnonzero(done & np.isnan(returns)):
             returns[i] = infos[i]["episode"]["r"]
+        if not np.isnan(returns).any():
+            break
     world.close()
-    return [float(r) for r in returns]
+    return [float(r) for r in np.where(np.isnan(returns), earned, returns)]
+
+
+def _in_episodes(world: GymVecEnv, first: int) -> Any:
+    """Put copy j into episode `first` + j: together, they are the episodes that one copy would meet next."""
+    observations = None
+    for j, copy in enumerate(np.eye(world.num_envs, dtype=np.bool_)):
+        observations, _ = world.venv.reset(options={"reset_mask": copy, "episode": first + j})
+    return observations
 
 
 class Evaluation(BaseCallback):
@@ -44,10 +60,10 @@ class Evaluation(BaseCallback):
     The current task is the one just trained on; best is judged on it.
     """
 
-    def __init__(self, config: Config, recorder: Recorder, folder: RunFolder) -> None:
-        """Evaluate as `config.evaluation` says."""
+    def __init__(self, config: Config, recorder: Recorder, folder: RunFolder, moments: Mapping[int, Moment]) -> None:
+        """Evaluate as `config.evaluation` says; `moments`, by task, may grow, and leave out what the life tells."""
         super().__init__()
-        self._config, self._recorder, self._folder = config, recorder, folder
+        self._config, self._recorder, self._folder, self._moments = config, recorder, folder, moments
         self._every = config.evaluation.every
         self._at = self._every
         self._best = -math.inf
@@ -68,8 +84,8 @@ class Evaluation(BaseCallback):
         current = (step - 1) // config.steps_per_task
         means = {}
         for task in sorted({current, *(task for task in config.evaluation.tasks if task < current)}):
-            seed = derive(config.seed, "evaluation", task, step)
-            returns = play(self.model, config, task, episodes=config.evaluation.episodes, seed=seed)
+            seed, moment = derive(config.seed, "evaluation", task, step), self._moments.get(task, Moment())
+            returns = play(self.model, config, task, moment, episodes=config.evaluation.episodes, seed=seed)
             means[task] = float(np.mean(returns))
         self._recorder.write(step, {f"eval/{task}/return": mean for task, mean in means.items()})
         if means[current] > self._best:

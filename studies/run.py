@@ -24,6 +24,7 @@ from lopgym.record import MetricsFile, Recorder, RunFolder, Sink, series
 from lopgym.studies.board import TensorBoardSink
 from lopgym.studies.compose import Config, from_keywords, variant_name
 from lopgym.studies.evaluation import Evaluation
+from lopgym.studies.moments import KeepMoments, Moment, agent_moves
 from lopgym.studies.progress import Progress
 from lopgym.studies.provenance import provenance
 from lopgym.studies.reporting import KeepWeights, TaskReport, logger_into
@@ -89,8 +90,9 @@ def execute(config: Config, *, sinks: Sequence[Sink] = (), on_progress: OnProgre
     started, status = time.time(), "failed"
     try:
         model.set_logger(logger_into(recorder))
-        callbacks = _callbacks(config, methods, recorder, on_progress)
-        model.learn(config.tasks * config.steps_per_task, callback=callbacks, log_interval=None)
+        with _plasticity(config, methods, recorder) as plasticity:
+            callbacks = [*_reports(config, recorder, on_progress), plasticity]
+            model.learn(config.tasks * config.steps_per_task, callback=callbacks, log_interval=None)
         status = "finished"
         board.finish(_summary(Run(folder.path)))
     except (KeyboardInterrupt, Terminated):
@@ -128,11 +130,11 @@ def _kinds(chosen: Mapping[str, BaseModel]) -> dict[str, tuple[str, dict[str, An
     return {label: _kind(options) for label, options in chosen.items()}
 
 
-def _callbacks(
-    config: Config, methods: Mapping[str, Mitigation], recorder: Recorder, on_progress: OnProgress | None
-) -> list[BaseCallback]:
-    """What accompanies training, in order: reports and evaluation of a task come before the change to the next."""
+def _reports(config: Config, recorder: Recorder, on_progress: OnProgress | None) -> list[BaseCallback]:
+    """What looks at training, in order; it comes before `_plasticity`: a task is judged before the next one begins."""
     folder = RunFolder(run_path(config))
+    moments: dict[int, Moment] = {}
+    kept = [KeepMoments(moments, config.steps_per_task, recorder.write)] if agent_moves(config.env.clocks) else []
     report = TaskReport(
         recorder,
         steps_per_task=config.steps_per_task,
@@ -141,7 +143,13 @@ def _callbacks(
         label=variant_name(config),
         tasks=config.tasks,
     )
-    plasticity = Plasticity(
+    weights = KeepWeights(folder, config.steps_per_task)
+    return [report, *kept, weights, Evaluation(config, recorder, folder, moments)]
+
+
+def _plasticity(config: Config, methods: Mapping[str, Mitigation], recorder: Recorder) -> Plasticity:
+    """What looks into the network, and what acts on it."""
+    return Plasticity(
         probes={label: partial(probes[name].make, **o) for label, (name, o) in _kinds(config.probes).items()},
         mitigations=methods,
         task_change=TaskChange(**config.task_change.model_dump()),
@@ -150,7 +158,6 @@ def _callbacks(
         write=recorder.write,
         seed=config.seed,
     )
-    return [report, KeepWeights(folder, config.steps_per_task), Evaluation(config, recorder, folder), plasticity]
 
 
 def _summary(run: Run) -> dict[str, float]:

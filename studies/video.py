@@ -13,6 +13,7 @@ from lopgym.agents.weights import load_weights
 from lopgym.envs.show_drift import ShowDrift
 from lopgym.seeding import derive
 from lopgym.studies.compose import from_plain
+from lopgym.studies.moments import read_moment
 from lopgym.studies.run import Run, build_mitigations, build_model
 from lopgym.studies.worlds import single_world, still_world, training_world
 
@@ -51,8 +52,11 @@ def record(path: Path, task: int, out: Path | None = None, episodes: int = 20) -
     world = training_world(config)
     model = build_model(config, world, build_mitigations(config))
     load_weights(model, _weights(run, task))
-    stage = ShowDrift(single_world(config, still_world(config, task * config.steps_per_task), render_mode="rgb_array"))
-    frames = _play(model, stage, episodes, derive(config.seed, "video", task))
+    moment = read_moment(run.folder.metrics, (task + 1) * config.steps_per_task)
+    still = still_world(config, task, moment)
+    stage = ShowDrift(single_world(config, **still, render_mode="rgb_array"))
+    options = {"episode": moment.episode} if "episode" in still["clocks"].values() else None
+    frames = _play(model, stage, episodes, derive(config.seed, "video", task), options)
     imageio.imwrite(out, np.stack(frames), fps=stage.metadata["render_fps"], macro_block_size=2)
     world.close()
     stage.close()
@@ -76,11 +80,14 @@ def _check(path: Path, task: int, out: Path) -> None:
         raise FileNotFoundError(f"{out}: there is no folder {out.parent}")
 
 
-def _play(model: Any, stage: Any, episodes: int, seed: int) -> list[np.ndarray[Any, Any]]:
+def _play(
+    model: Any, stage: Any, episodes: int, seed: int, options: dict[str, int] | None
+) -> list[np.ndarray[Any, Any]]:
+    """Return the frames of some episodes; `seed` and `options` are those of the first reset."""
     normalizer = model.get_vec_normalize_env()
     frames = []
     for episode in range(episodes):
-        observation, _ = stage.reset(seed=seed if episode == 0 else None)
+        observation, _ = stage.reset(seed=seed, options=options) if episode == 0 else stage.reset()
         frames.append(_even(stage.render()))
         for _ in range(LONGEST):
             seen = observation if normalizer is None else normalizer.normalize_obs(observation)

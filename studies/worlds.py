@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -11,14 +10,16 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 
 from lopgym.agents.vec_env import GymVecEnv
-from lopgym.envs import environments
+from lopgym.envs import environments, whole_id
 from lopgym.envs.build import drifting, make_vec
-from lopgym.envs.drift_clock import DriftClock
-from lopgym.envs.nonstationary import Apply
-from lopgym.schedules import from_plain
+from lopgym.envs.drift_clock import DriftClock, Drifts
+from lopgym.envs.nonstationary import on_life
+from lopgym.studies.moments import Moment
 
 if TYPE_CHECKING:
     from lopgym.studies.compose import Config
+
+_GOES_ON = ("episode", "step")  # clocks that run in a still world, too
 
 
 def training_world(config: Config) -> VecEnv:
@@ -32,9 +33,9 @@ def training_world(config: Config) -> VecEnv:
     return venv
 
 
-def vector_world(config: Config, num_envs: int, drifts: Mapping[str, Any] | None = None) -> gym.vector.VectorEnv:
-    """Build `num_envs` copies of the config's world as one vector environment; `drifts` replaces the config's."""
-    options = world_options(config) | ({} if drifts is None else {"drifts": drifts})
+def vector_world(config: Config, num_envs: int, **changes: Any) -> gym.vector.VectorEnv:
+    """Build `num_envs` copies of the config's world as one vector environment; `changes` replace its options."""
+    options = world_options(config) | changes
     id = options.pop("id")
     if is_ours(id):
         return make_vec(id, num_envs, autoreset_mode=AutoresetMode.SAME_STEP, **options)
@@ -42,17 +43,19 @@ def vector_world(config: Config, num_envs: int, drifts: Mapping[str, Any] | None
     return SyncVectorEnv(copies, autoreset_mode=AutoresetMode.SAME_STEP)
 
 
-def single_world(config: Config, drifts: Mapping[str, Any] | None = None, render_mode: str | None = None) -> gym.Env:
-    """Build one copy of the config's world; `drifts` replaces the config's."""
-    options = world_options(config) | ({} if drifts is None else {"drifts": drifts})
+def single_world(config: Config, **changes: Any) -> gym.Env:
+    """Build one copy of the config's world; `changes` replace its options."""
+    options = world_options(config) | changes
     make = gym.make if is_ours(options["id"]) else foreign_world
-    return make(options.pop("id"), render_mode=render_mode, **options)
+    return make(options.pop("id"), **options)
 
 
-def foreign_world(id: str, *, drifts: Mapping[str, Any], world_seed: int, apply: Apply, **kwargs: Any) -> gym.Env:
+def foreign_world(
+    id: str, *, drifts: Drifts, world_seed: int, apply: str, clocks: Any, trigger: Any, stride: int = 1, **kwargs: Any
+) -> gym.Env:
     """Make any registered Gymnasium id and put drift around it; see `lopgym.envs.build.drifting`."""
-    stride = kwargs.pop("stride", 1)
-    return drifting(gym.make(id, **kwargs), drifts=drifts, world_seed=world_seed, apply=apply, stride=stride)
+    time = {"apply": apply, "clocks": clocks, "trigger": trigger, "stride": stride}
+    return drifting(gym.make(id, **kwargs), drifts=drifts, world_seed=world_seed, **time)
 
 
 def is_ours(id: str) -> bool:
@@ -68,18 +71,30 @@ def world_options(config: Config) -> dict[str, Any]:
         options |= options.pop("kwargs")
     else:
         options["id"] = f"lopgym/{environments[kind].facts['id']}"
-        if options["drifts"] is None:
-            options["drifts"] = environments[kind].facts["drifts"]
+    if is_ours(options["id"]):
+        options["id"] = whole_id(options["id"])
+    if options["drifts"] is None:
+        options["drifts"] = _documented_drifts().get(options["id"], {})
     if options.get("world_seed") is None:
         options["world_seed"] = config.seed
-    options["drifts"] = options["drifts"] or {}
     return options
 
 
-def still_world(config: Config, t: int) -> dict[str, float]:
-    """Return the drifts that hold the world as it is at step t, for ever: a number for each drifting parameter."""
+def still_world(config: Config, task: int, moment: Moment) -> dict[str, Any]:
+    """Return the options that hold the world as it is in a task, for ever.
+
+    What follows the life has the value of the first step of the task, what follows the trigger the one of the moment,
+    which nothing moves any more. Steps and episodes go on: they are the world of an evaluation as of training.
+    """
     options = world_options(config)
-    schedules = {name: from_plain(schedule) for name, schedule in options["drifts"].items()}
-    clock = DriftClock(schedules, options["world_seed"])
-    clock.seek(t)
-    return dict(clock.values)
+    drifts, clocks = options["drifts"], options["clocks"]
+    life = DriftClock(on_life(drifts, clocks), options["world_seed"])
+    life.seek(task * config.steps_per_task)
+    going_on = {name: clock for name, clock in clocks.items() if clock in _GOES_ON}
+    held = {name: moment.drift[name] for name, clock in clocks.items() if clock == "trigger"}
+    return {"drifts": {**drifts, **life.values, **held}, "clocks": going_on, "trigger": None}
+
+
+def _documented_drifts() -> dict[str, Drifts]:
+    """Return what changes in our worlds unless told otherwise, by id; in others nothing does."""
+    return {f"lopgym/{entry.facts['id']}": entry.facts["drifts"] for entry in environments}

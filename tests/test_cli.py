@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,22 @@ def test_a_misspelt_study_is_told() -> None:
     assert "say which, study=NAME" in second
 
 
+def test_a_missing_extra_is_told_with_the_line_that_installs_it() -> None:
+    """In a process of its own, where nothing of the extras was imported before."""
+    code = (
+        "import sys; sys.modules |= {'Box2D': None, 'mujoco': None}\n"
+        "from typer.testing import CliRunner; from lopgym.studies.cli import app\n"
+        "for world in ('env.id=lopgym/LunarLander-v0', 'env.id=lopgym/Ant-v0', 'env=ant'):\n"
+        "    result = CliRunner().invoke(app, ['train', 'study=custom', world])\n"
+        "    print(result.exit_code, result.stderr, end='')"
+    )
+    lines = subprocess.check_output([sys.executable, "-c", code], text=True).splitlines()
+    assert len(lines) == 3
+    for line, extra in zip(lines, ("box2d", "mujoco", "mujoco"), strict=True):
+        assert line.startswith("2 error: env")
+        assert f'pip install "lopgym[{extra}]"' in line
+
+
 def test_what_does_not_fit_into_memory_is_told() -> None:
     """A petabyte of replay buffer is one line, too."""
     assert "Unable to allocate" in _refused("train", *SMALL, "--quiet", "agent.buffer_size=4_000_000_000_000")
@@ -81,7 +98,8 @@ def test_what_does_not_fit_into_memory_is_told() -> None:
 def test_a_signal_ends_the_command_with_its_code(name: signal.Signals, tmp_path: Path) -> None:
     """Both as a shell expects: one line, 128 and the number of the signal."""
     words = ["train", *SMALL, "tasks=1000", f"runs_dir={tmp_path}"]
-    with subprocess.Popen([str(LOPGYM), *words], stderr=subprocess.PIPE, text=True) as process:
+    heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a shell's background jobs, and theirs, ignore it
+    with subprocess.Popen([str(LOPGYM), *words], stderr=subprocess.PIPE, text=True, preexec_fn=heard) as process:
         assert process.stderr is not None
         assert "task 1/1000" in process.stderr.readline()
         process.send_signal(name)

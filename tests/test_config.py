@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
+import numpy as np
 import pytest
+import torch
 import yaml
 from hydra import compose
 from hypothesis import given
@@ -17,6 +19,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from lopgym.agents.task_change import TaskChange
+from lopgym.envs import environments
 from lopgym.schedules import Cycle
 from lopgym.studies.assembly import NODES
 from lopgym.studies.compose import ConfigError, from_keywords, from_plain, load, session, variant_name
@@ -24,7 +27,7 @@ from lopgym.studies.config import entries, registries
 from lopgym.studies.request import MANY
 from lopgym.studies.schema import Options
 from lopgym.studies.variant import LONGEST, describe
-from tests.play import action_space
+from lopgym.studies.worlds import world_options
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 STUDIES = sorted(path.stem for path in (CONFIGS / "study").glob("*.yaml"))
@@ -73,8 +76,10 @@ def test_every_preset_can_be_chosen(loader: Any, group: str, name: str) -> None:
 def test_every_option_of_every_registered_thing_can_be_overridden(loader: Any, group: str, name: str) -> None:
     """Another value for each option is taken from the command line and arrives."""
     study = ["study=custom", "env.id=CartPole-v1"] if name == "custom" else ["study=catch_dqn"]
-    if group == "env" and name != "custom" and not isinstance(action_space(name), gym.spaces.Discrete):
-        study += ["agent=ppo", "agent.n_steps=32"]
+    if group == "agent":
+        study += ["env=pixel_breakout"]  # both stems can read an image
+    if group == "env" and name != "custom":
+        study += ["agent=ppo", "agent.n_steps=32"]  # it takes whatever actions the options make
     plain = {"kind": name, "id": "CartPole-v1"} if name == "custom" else {"kind": name}
     others = _others(entries(group)[name], plain)
     where = f"{group}.{name}" if group in MANY else group
@@ -91,7 +96,8 @@ def test_every_option_of_every_registered_thing_can_be_overridden(loader: Any, g
 def _others(entry: type[Options], given: dict[str, Any]) -> dict[str, Any]:
     """Find for each option another value that the model takes."""
     plain = entry.model_validate(given).plain()
-    others = {option: _other(entry, plain, option) for option in plain.keys() - {"kind", "id", "kwargs", "drifts"}}
+    mappings = {"kwargs", "drifts", "clocks", "trigger"}  # each has tests of its own
+    others = {option: _other(entry, plain, option) for option in plain.keys() - {"kind", "id"} - mappings}
     stuck = {option for option, value in others.items() if value is None}
     assert stuck <= {"active_from"}, "only a method that shapes the network has an option without a choice"
     return {option: value for option, value in others.items() if option not in stuck}
@@ -167,6 +173,67 @@ def test_a_given_drift_replaces_that_of_the_study(loader: Any) -> None:
     assert constant == {"gravity": {"kind": "constant", "value": 3.0}}
 
 
+def test_clocks_and_trigger_are_part_of_the_config(loader: Any) -> None:
+    """Given whole or key by key, they replace what was there, survive YAML, and are in the name of the variant."""
+    triggered = ["study=cartpole_gravity", "env.clocks.gravity=trigger", "env.trigger={threshold: 400, cap: 9000}"]
+    config = load(loader, triggered)
+    said = yaml.safe_load(yaml.safe_dump(config.plain()))
+    assert said["env"]["clocks"] == {"gravity": "trigger"}
+    assert said["env"]["trigger"] == {"threshold": 400.0, "plateau": None, "window": 20, "cap": 9000}
+    assert from_plain(said) == config
+    assert load(loader, [*triggered, "env.trigger.window=5"]).plain()["env"]["trigger"]["window"] == 5
+    assert "env.clocks.gravity=trigger" in variant_name(config)
+    back = load(loader, [*triggered, "env.clocks={}", "env.trigger=null"])
+    assert back == load(loader, ["study=cartpole_gravity", f"variant={variant_name(back)}"])
+
+
+def test_a_world_of_ours_by_id_has_its_own_drift(loader: Any) -> None:
+    """Null is the documented drift, {} is none; module and version may be there or not, as in Gymnasium."""
+    documented = environments["catch"].facts["drifts"]
+    words = ["study=custom", "env.id=lopgym/Catch-v0"]
+    assert world_options(load(loader, words))["drifts"] == documented
+    assert world_options(load(loader, ["study=custom", "env.id=lopgym:lopgym/Catch-v0"]))["drifts"] == documented
+    assert world_options(load(loader, [*words, "env.drifts={}"]))["drifts"] == {}
+    assert world_options(load(loader, ["study=custom", "env.id=CartPole-v1"]))["drifts"] == {}
+    assert world_options(load(loader, ["study=custom", "env.id=lopgym/Catch"]))["drifts"] == documented
+
+
+class _Unbounded(gym.Env[Any, Any]):
+    """A world whose actions have no bounds."""
+
+    observation_space = gym.spaces.Box(0, 1, (2,))
+    action_space = gym.spaces.Box(-np.inf, np.inf, (2,))
+
+
+def test_actions_without_bounds_are_refused(loader: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Gaussian exploration has to be cut somewhere."""
+    spec = gym.envs.registration.EnvSpec("Unbounded-v0", entry_point=_Unbounded, disable_env_checker=True)
+    monkeypatch.setitem(gym.registry, "Unbounded-v0", spec)
+    (line,) = _lines(loader, "study=custom", "env.id=Unbounded-v0")
+    assert "the action space is Box(-inf, inf, (2,), float32); agents need bounds" in line
+
+
+class _Screen(gym.Env[Any, Any]):
+    """A world seen as an image, channels last."""
+
+    observation_space = gym.spaces.Box(0, 255, (36, 36, 3), np.uint8)
+    action_space = gym.spaces.Discrete(2)
+
+
+def test_images_may_have_their_channels_last(loader: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stable-Baselines3 puts them first before the network reads them."""
+    spec = gym.envs.registration.EnvSpec("Screen-v0", entry_point=_Screen, disable_env_checker=True)
+    monkeypatch.setitem(gym.registry, "Screen-v0", spec)
+    assert load(loader, ["study=custom", "env.id=Screen-v0", "agent.stem=conv"]).agent.model_dump()["stem"] == "conv"
+
+
+def test_judging_a_config_draws_no_random_number(loader: Any) -> None:
+    """Whoever asks only what a config says goes on as if nothing had been asked."""
+    before = torch.get_rng_state()
+    load(loader, ["study=label_bandit_ppo", "agent.hidden=[65536]"])
+    assert torch.equal(before, torch.get_rng_state())
+
+
 def test_another_world_or_agent_takes_its_own_values(loader: Any) -> None:
     """What a study chose by preset is dropped with the preset."""
     config = load(loader, ["study=catch_dqn", "env=cartpole", "agent=ppo", "steps_per_task=1280"])
@@ -219,6 +286,30 @@ def test_another_world_or_agent_takes_its_own_values(loader: Any) -> None:
         (
             "study=cartpole_gravity env.drifts.gravity.values=[9.8,99]",
             "at step 20480: gravity=99.0 is outside",
+        ),
+        ("study=cartpole_gravity env.clocks.gravity=episod", "not allowed; did you mean 'episode'? (got 'episod')"),
+        ("study=cartpole_gravity env.clocks={gravty:step}", "'gravty' does not drift; did you mean 'gravity'?"),
+        ("study=cartpole_gravity env.clocks.gravity=trigger", "env.clocks: give a trigger if, and only if"),
+        ("study=cartpole_gravity env.trigger.cap=100", "env.trigger: give a trigger if, and only if"),
+        ("study=cartpole_gravity env.trigger.treshold=1", "unknown option; did you mean 'threshold'?"),
+        ("study=cartpole_gravity env.trigger={}", "it would never fire"),
+        ("study=cartpole_gravity env.trigger.cap=0", "Input should be greater than 0 (got 0)"),
+        (
+            "study=cartpole_gravity env.clocks.gravity=step "
+            "env.drifts.gravity={kind:sum,terms:[10,{kind:linear,start:10,end:45,steps:350}]}",
+            "at step 301 of an episode: gravity=50.",
+        ),
+        ("study=cartpole_gravity env.n_envs=1000000", "Input should be less than or equal to 65536 (got 1000000)"),
+        ("study=catch_dqn evaluation.episodes=1000000", "Input should be less than or equal to 65536 (got 1000000)"),
+        ("study=catch_dqn agent.hidden=[64,1000000]", "a hidden layer of 1,000,000 units; at most 65,536"),
+        (
+            "study=catch_dqn agent.hidden=[60000,60000]",
+            "3,600,000,000 weights between hidden layers; at most 67,108,864",
+        ),
+        ("study=catch_dqn agent.stem=conv", "agent.stem=conv: the conv stem needs a Box of shape (C, H, W), not Box"),
+        (
+            "study=custom env.id=Blackjack-v1",
+            "the observation space is Tuple(Discrete(32), Discrete(11), Discrete(2));",
         ),
         ("study=cartpole_gravity env.drifts.gravity.kind=cycel", "no kind 'cycel'; did you mean 'cycle'?"),
         ("study=cartpole_gravity env.drifts.gravity.period=0", "Input should be greater than 0 (got 0)"),

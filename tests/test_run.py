@@ -214,6 +214,24 @@ def test_a_foreign_world_can_drift(tmp_path: Path) -> None:
     assert done.series("drift/reward_scale")[1] == [2.0] * 4
 
 
+def test_a_world_without_a_batch_is_trained_in_separate_copies(tmp_path: Path) -> None:
+    """Two landers, one clock: it counts the steps of both, and evaluation has copies of its own."""
+    pytest.importorskip("Box2D", reason='needs pip install "lopgym[box2d]"')
+    drifts = {"gravity": {"kind": "cycle", "values": [10.0, 4.0], "period": 128}}
+    done = lopgym.run(
+        "custom",
+        runs_dir=str(tmp_path),
+        tasks=2,
+        steps_per_task=128,
+        report_every=64,
+        evaluation={"every": 128, "episodes": 2},
+        env={"id": "lopgym/LunarLander-v0", "n_envs": 2, "drifts": drifts},
+        **{"agent.n_steps": 32},
+    )
+    assert done.series("drift/gravity") == ([64, 128, 192, 256], [10.0, 10.0, 4.0, 4.0])
+    assert done.series("eval/1/return")[0] == [256]
+
+
 def test_a_world_without_episodes_is_scored_by_its_reward_rate(tmp_path: Path) -> None:
     """Forager never ends: no returns, but a rate for each task."""
     done = lopgym.run(
@@ -224,7 +242,9 @@ def test_a_world_without_episodes_is_scored_by_its_reward_rate(tmp_path: Path) -
         steps_per_task=200,
         probe_every=200,
         report_every=100,
+        evaluation={"every": 200, "episodes": 2},
         env={"id": "lopgym/Forager-v0", "n_envs": 1},
     )
+    assert done.series("eval/0/return")[0] == [200, 400]  # what an episode without end paid in as many steps
     assert done.series("task/auc") == ([], [])
     assert done.series("task/reward_rate")[0] == [200, 400]

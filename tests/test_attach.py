@@ -1,0 +1,117 @@
+"""A model belongs to its owner again when training is over, however it ended."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from typing import Any
+
+import pytest
+from stable_baselines3 import DQN
+from stable_baselines3.common.callbacks import BaseCallback
+
+from lopgym.agents import Plasticity
+from lopgym.agents.mitigations import Mitigation
+from tests.training import build, differing, everything
+
+CLIP = 10.0  # DQN's own, in Stable-Baselines3
+
+
+class _Stop(BaseCallback):
+    """Ends training by an exception after some calls."""
+
+    def __init__(self, after: int) -> None:
+        super().__init__()
+        self.after = after
+
+    def _on_step(self) -> bool:
+        if self.n_calls >= self.after:
+            raise KeyboardInterrupt
+        return True
+
+
+class _Count(Mitigation):
+    """Counts the updates that it saw."""
+
+    seen = 0
+
+    def on_gradient(self, learner: Any) -> None:
+        self.seen += 1
+
+
+def _hooks(model: Any) -> int:
+    optimizer = model.policy.optimizer
+    return len(optimizer._optimizer_step_pre_hooks) + len(optimizer._optimizer_step_post_hooks)
+
+
+def _interrupted(model: Any, callback: Plasticity) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        model.learn(200, callback=[callback, _Stop(60)])
+
+
+def _is_free(model: Any) -> bool:
+    return _hooks(model) == 0 and model.max_grad_norm == CLIP
+
+
+def test_training_that_ends_gives_the_model_back() -> None:
+    """The usual way, and detaching again does nothing."""
+    model, callback = build("dqn"), Plasticity()
+    model.learn(100, callback=callback)
+    assert _is_free(model)
+    callback.detach()
+    assert _is_free(model)
+
+
+def test_an_exception_leaves_the_callback_until_it_is_detached() -> None:
+    """Stable-Baselines3 tells callbacks nothing of it: so by hand, or by `with`."""
+    model, callback = build("dqn"), Plasticity()
+    _interrupted(model, callback)
+    assert (_hooks(model), model.max_grad_norm) == (2, float("inf"))
+    callback.detach()
+    assert _is_free(model)
+    with callback:
+        _interrupted(model, callback)
+    assert _is_free(model)
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_the_next_training_takes_over(same: bool) -> None:
+    """The same callback or another: each update is seen once, and the clipping comes back in the end."""
+    model, first, second = build("dqn"), _Count(), _Count()
+    callback = Plasticity(mitigations={"count": first})
+    _interrupted(model, callback)
+    before, first.seen = first.seen, 0
+    if not same:
+        callback = Plasticity(mitigations={"count": second})
+    model.learn(60, callback=callback)
+    assert before > 0
+    assert (first.seen, second.seen) == ((20, 0) if same else (0, 20))  # 60 steps, of which 40 warm up
+    assert _is_free(model)
+
+
+def test_what_follows_an_interruption_is_clipped_as_ever() -> None:
+    """Two models with the same weights and data: one was interrupted under a callback, one without. Bit for bit."""
+    states = []
+    for callback in (Plasticity(), None):  # one after the other: they share the global random streams
+        model = build("dqn", max_grad_norm=0.01)
+        with callback or nullcontext(), pytest.raises(KeyboardInterrupt):
+            model.learn(200, callback=[*([callback] if callback else []), _Stop(60)])
+        model.learn(100, reset_num_timesteps=False)
+        states.append(everything(model))
+    assert differing(*states) == []
+
+
+def test_two_at_once_are_refused() -> None:
+    """The clipping of one would come before the gradients of the other; the model is free afterwards."""
+    model, first = build("dqn"), Plasticity()
+    with first, pytest.raises(ValueError, match="give one of them all probes and mitigations"):
+        model.learn(100, callback=[first, Plasticity()])
+    assert _is_free(model)
+
+
+def test_an_interrupted_model_can_still_be_saved(tmp_path: Any) -> None:
+    """Nothing of the callback is in the file."""
+    model, callback = build("dqn"), Plasticity()
+    with callback:
+        _interrupted(model, callback)
+    model.save(tmp_path / "model.zip")
+    assert DQN.load(tmp_path / "model.zip").max_grad_norm == CLIP
