@@ -5,7 +5,12 @@ The unit is CPU time (`process_time`); a ratio is the median of the ratios round
 greatest. Every contender is what its users get: ours and Gymnasium's from `make` without the passive checker, on both
 sides. The drifts stay close to Gymnasium's CartPole, so that episodes are equally long and only the layer is measured.
 
-Run it: `OMP_NUM_THREADS=1 python benchmarks/envs.py` (a minute); `--rounds 3` is quicker and rougher.
+Run it: `OMP_NUM_THREADS=1 python benchmarks/envs.py` (a minute); `--rounds 3` is quicker and rougher. Contenders
+that are not installed are named; for all of them (tried: NS-Gym 1.0.12, EnvPool 1.2.5, and CARL 1.1.1, which asks for
+an older Gymnasium but runs with 1.4), in an environment of its own, beside lopgym:
+
+    pip install ns-gym envpool ConfigSpace numpyencoder omegaconf
+    pip install --no-deps carl-bench
 """
 
 from __future__ import annotations
@@ -15,7 +20,7 @@ import gc
 import platform
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from statistics import median
 from typing import Any
@@ -26,11 +31,11 @@ import numpy as np
 import lopgym
 
 PLAIN, OURS = "CartPole-v1", "lopgym/CartPole-v0"
-PIECES = {
+PIECES: dict[str, dict[str, Any]] = {
     "gravity": {"kind": "cycle", "values": [9.8, 9.9], "period": 1_000},
     "length": {"kind": "cycle", "values": [0.5, 0.51], "period": 1_500},
 }
-MOVING = {"gravity": {"kind": "sine", "mean": 9.85, "amplitude": 0.05, "period": 1_000.0}}
+MOVING: dict[str, dict[str, Any]] = {"gravity": {"kind": "sine", "mean": 9.85, "amplitude": 0.05, "period": 1_000.0}}
 NS_GYM = ("schedulers", "update_functions", "wrappers")
 SINGLE_STEPS = 20_000
 BATCH_STEPS = 60_000  # of all copies together, but at least `LEAST_CALLS` calls
@@ -51,39 +56,53 @@ def single(**options: Any) -> Callable[[], Any]:
     return lambda: gym.make(OURS, disable_env_checker=True, **options)
 
 
-def ns_gym(every: int) -> Callable[[], Any]:
-    """Return how NS-Gym's CartPole is made, its gravity moving a little every that many steps."""
+def ns_gym(**every: int) -> Callable[[], Any]:
+    """Return how NS-Gym's CartPole is made, each parameter moving a little every that many steps."""
 
     def make() -> Any:
         schedulers, updates, wrappers = (import_module(f"ns_gym.{part}") for part in NS_GYM)
-        update = updates.IncrementUpdate(schedulers.PeriodicScheduler(period=every), k=1e-7)
-        return wrappers.NSClassicControlWrapper(gym.make(PLAIN, disable_env_checker=True), {"gravity": update})
+        moves = {
+            name: updates.IncrementUpdate(schedulers.PeriodicScheduler(period=period), k=1e-7)
+            for name, period in every.items()
+        }
+        return wrappers.NSClassicControlWrapper(gym.make(PLAIN, disable_env_checker=True), moves)
 
     return make
 
 
 def carl() -> Any:
-    """Make CARL's CartPole in its default context."""
-    return import_module("carl.envs").CARLCartPole()
+    """Make CARL's CartPole with two contexts in turns, an episode each: it changes at resets only."""
+    contexts = {0: {"gravity": 9.8}, 1: {"gravity": 9.9}}
+    return import_module("carl.envs").CARLCartPole(gym.make(PLAIN, disable_env_checker=True), contexts)
 
 
+PIECEWISE = Contender("lopgym, two piecewise-constant drifts", single(drifts=PIECES), ("<=", 1.10))
+EVERY_STEP = Contender("lopgym, gravity moves every step", single(drifts=MOVING), ("<=", 1.40))
+NS_GYM_PIECEWISE = Contender("NS-Gym, the same two drifts", ns_gym(gravity=1_000, length=1_500))
+NS_GYM_ONE = Contender("NS-Gym, gravity alone every 1000 steps", ns_gym(gravity=1_000))
+NS_GYM_EVERY_STEP = Contender("NS-Gym, gravity moves every step", ns_gym(gravity=1))
+CARL = Contender("CARL, gravity every episode", carl)
 SINGLES = (
     Contender("Gymnasium CartPole-v1", lambda: gym.make(PLAIN, disable_env_checker=True)),
     Contender("lopgym, nothing drifts", single(drifts={})),
-    Contender("lopgym, two piecewise-constant drifts", single(drifts=PIECES), ("<=", 1.10)),
-    Contender("lopgym, gravity moves every step", single(drifts=MOVING), ("<=", 1.40)),
-    Contender("NS-Gym, gravity every 1000 steps", ns_gym(1_000)),
-    Contender("NS-Gym, gravity every step", ns_gym(1)),
-    Contender("CARL", carl),
+    PIECEWISE,
+    EVERY_STEP,
+    NS_GYM_PIECEWISE,
+    NS_GYM_ONE,
+    NS_GYM_EVERY_STEP,
+    CARL,
+)
+RIVALS: tuple[tuple[Contender, ...], ...] = (  # the same times once more, like beside like
+    (replace(PIECEWISE, goal=None), replace(NS_GYM_PIECEWISE, goal=(">=", 2.0)), NS_GYM_ONE, CARL),
+    (replace(EVERY_STEP, goal=None), NS_GYM_EVERY_STEP),
 )
 
 
-def batch(copies: int, *, spread: bool) -> Any:
-    """Make our native batch with two drifts, as frequent for each copy; `spread` gives every copy a mass of its own."""
-    drifts = {name: {**drift, "period": copies * int(str(drift["period"]))} for name, drift in PIECES.items()}
-    env = gym.make_vec(OURS, copies, drifts=drifts)
-    if spread:
-        env.unwrapped.set_physics(masspole=np.linspace(0.1, 0.101, copies))  # type: ignore[attr-defined]  # ours
+def batch(copies: int, *, drifts: Mapping[str, Mapping[str, Any]]) -> Any:
+    """Make our native batch, a mass of its own for every copy; the drifts are as frequent for each as in a single."""
+    slower = {name: {**drift, "period": copies * drift["period"]} for name, drift in drifts.items()}
+    env = gym.make_vec(OURS, copies, drifts=slower)
+    env.unwrapped.set_physics(masspole=np.linspace(0.1, 0.101, copies))  # type: ignore[attr-defined]  # ours
     return env
 
 
@@ -93,10 +112,11 @@ def envpool(copies: int) -> Any:
 
 
 def batches(copies: int, over_sync: float) -> tuple[Contender, ...]:
-    """Return the contenders of one size; our batch with per-copy parameters is the yardstick."""
+    """Return the contenders of one size; our batch with parameters of each copy, nothing drifting, is the yardstick."""
     return (
-        Contender("lopgym batch, parameters of each copy", lambda: batch(copies, spread=True)),
-        Contender("lopgym batch, parameters of all", lambda: batch(copies, spread=False)),
+        Contender("lopgym, parameters of each copy", lambda: batch(copies, drifts={})),
+        Contender("lopgym, two piecewise drifts besides", lambda: batch(copies, drifts=PIECES)),
+        Contender("lopgym, gravity moves every call", lambda: batch(copies, drifts=MOVING)),
         Contender(
             "Gymnasium SyncVectorEnv", lambda: gym.make_vec(PLAIN, copies, vectorization_mode="sync"), (">=", over_sync)
         ),
@@ -196,7 +216,10 @@ def main(arguments: list[str] | None = None) -> None:
     versions = f"gymnasium {gym.__version__}, numpy {np.__version__}, lopgym {lopgym.__version__}"
     print(f"Python {platform.python_version()}, {versions}\nCPU time, median of {options.rounds} rounds in turns\n")
     steps = round(SINGLE_STEPS * options.scale)
-    print(*report("one CartPole, cost", SINGLES, *race(SINGLES, seconds_single, steps, options.rounds)), sep="\n")
+    singles = race(SINGLES, seconds_single, steps, options.rounds)
+    print(*report("one CartPole, cost", SINGLES, *singles), sep="\n")
+    for contenders in RIVALS:
+        print("", *report("one CartPole, cost beside ours", contenders, *singles), sep="\n")
     for copies, over_sync in ((8, 3.0), (64, 15.0), (1024, 100.0)):
         contenders, steps = batches(copies, over_sync), round(BATCH_STEPS * options.scale)
         title = f"{copies} CartPoles, cost beside ours"

@@ -1,7 +1,7 @@
 """Worlds of lopgym under Stable-Baselines3, sb3-contrib or SBX: three packages, one way to write it.
 
 `python examples/with_sb3.py` trains SB3's DQN on three worlds (half a minute); on Catch without drift, where a random
-player gets -0.6 an episode, it ends above 0. Name another algorithm to train that:
+player gets -0.6 an episode, it ends near 1. Name another algorithm to train that:
 
     pip install sb3-contrib;  python examples/with_sb3.py sb3_contrib:QRDQN
     pip install sbx-rl;       python examples/with_sb3.py sbx:PPO
@@ -16,14 +16,14 @@ import torch
 from stable_baselines3.common.env_util import make_vec_env
 
 DEFAULT = "stable_baselines3:DQN"
-SMALL_Q = {
+SMALL_Q: dict[str, Any] = {
     "learning_rate": 1e-3,
     "learning_starts": 200,
     "target_update_interval": 500,
     "exploration_fraction": 0.3,
     "exploration_final_eps": 0.05,
 }
-SETTINGS = {"DQN": SMALL_Q, "QRDQN": SMALL_Q}
+SETTINGS = {"DQN": SMALL_Q, "QRDQN": SMALL_Q | {"policy_kwargs": {"n_quantiles": 25}}}
 
 
 def train(id: str, steps: int = 20_000, seed: int = 0, algorithm: str = DEFAULT, **world: Any) -> float:

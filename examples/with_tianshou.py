@@ -1,7 +1,8 @@
-# mypy: disable-error-code="import-not-found"
-"""Tianshou 2's DQN on worlds of lopgym: `pip install tianshou`, then `python examples/with_tianshou.py`.
+# mypy: disable-error-code="import-not-found,import-untyped"
+"""Tianshou 2's DQN on worlds of lopgym: `pip install "tianshou>=2"`, then `python examples/with_tianshou.py`.
 
-On Catch without drift, where a random player gets -0.6 an episode, it ends above 0.
+On Catch without drift, where a random player gets -0.6 an episode, it ends near 1. Install it in an environment of its
+own: it wants older versions of other packages than lopgym is tested with, or pip steps back to an older Tianshou.
 """
 
 from typing import Any

@@ -27,3 +27,11 @@ def test_plain_sb3_loses_its_plasticity(train: Callable[..., list[float]]) -> No
     """As its first lines say: late tasks earn less than early ones, by far more than tasks differ."""
     rewards = train()
     assert mean(rewards[-5:]) < mean(rewards[:5]) - 0.1
+
+
+@pytest.mark.parametrize(
+    "example", [path.name for path in sorted((Path(__file__).parents[1] / "examples").iterdir()) if path.is_file()]
+)
+def test_every_example_is_in_the_docs(root: Path, example: str) -> None:
+    """The page about other libraries links to it."""
+    assert f"](../examples/{example})" in (root / "docs/libraries.md").read_text()
