@@ -18,6 +18,20 @@ from lopgym.agents.network import Layer, NetworkSpec, Trunk
 
 
 @dataclass(frozen=True)
+class Batch:
+    """Recent samples of what an agent learns from.
+
+    Args:
+        observations: (B, ...), as the network reads them.
+        loss: maps them to the loss of each sample, (B,), as the agent's training takes it: the mean is its loss on this
+            batch. Actions, targets, advantages and the policy of the rollout are fixed.
+    """
+
+    observations: Tensor
+    loss: Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
 class Anatomy:
     """What probes and mitigations need to know of a model; one function per algorithm finds it.
 
@@ -28,7 +42,7 @@ class Anatomy:
         forward: runs every trunk on observations without drawing a random number.
         layers: hidden layers of all trunks.
         heads: output maps by name.
-        observations: draws n recent observations, as the network reads them, with the given generator.
+        batch: draws n recent samples with the given generator.
         action_probabilities: observations (B, ...) to the behaviour's action probabilities (B, A); None if actions
             are not discrete.
         fresh: makes a new `state_dict` for `network`, drawing from torch's global generator.
@@ -40,9 +54,13 @@ class Anatomy:
     forward: Callable[[Tensor], object]
     layers: tuple[Layer, ...]
     heads: Mapping[str, Affine]
-    observations: Callable[[int, torch.Generator], Tensor]
+    batch: Callable[[int, torch.Generator], Batch]
     action_probabilities: Callable[[Tensor], Tensor] | None
     fresh: Callable[[], Mapping[str, Tensor]]
+
+    def observations(self, n: int, rows: torch.Generator) -> Tensor:
+        """Draw n recent observations, as the network reads them, (n, ...)."""
+        return self.batch(n, rows).observations
 
 
 def anatomy_of(model: Any) -> Anatomy:

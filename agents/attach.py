@@ -21,9 +21,10 @@ from torch.utils.hooks import RemovableHandle
 
 from lopgym.agents.anatomy import Anatomy, anatomy_of
 from lopgym.agents.learner import Learner
+from lopgym.agents.measuring import Measuring
 from lopgym.agents.mitigations import Mitigation
 from lopgym.agents.task_change import TaskChange
-from lopgym.probes.captures import Captures, Unavailable, measure, requests
+from lopgym.probes.captures import Unavailable, requests
 from lopgym.seeding import derive
 
 Write = Callable[[int, Mapping[str, float]], None]
@@ -99,9 +100,8 @@ class Plasticity(BaseCallback):
         self.learner = self._make_learner(self._anatomy)
         for method in self.mitigations.values():
             method.begin(self.learner)
-        self._initial = {name: p.detach().clone() for name, p in self._anatomy.network.named_parameters()}
         self._refuse_what_cannot_be_measured()
-        self._rows = torch.Generator().manual_seed(derive(self.seed, "probes"))
+        self._measuring = Measuring(self._anatomy, self.probes, seed=self.seed)
         self._parameters = list(model.policy.parameters())
         self._attach()
 
@@ -199,18 +199,7 @@ class Plasticity(BaseCallback):
 
     def _probe(self) -> None:
         started = time.process_time()
-        anatomy = self._anatomy
-        captures = Captures(
-            anatomy.network,
-            {layer.name: (layer.incoming, layer.activation) for layer in anatomy.layers},
-            anatomy.heads,
-            anatomy.observations(256, self._rows),
-            initial=self._initial,
-            gradients={name: p.grad for name, p in anatomy.network.named_parameters() if p.grad is not None},
-            forward=anatomy.forward,
-            action_probabilities=anatomy.action_probabilities,
-        )
-        values = {f"probe/{tag}": value for tag, value in measure(captures, self.probes).items()}
+        values = {f"probe/{tag}": value for tag, value in self._measuring(self.num_timesteps).items()}
         self._seconds += time.process_time() - started
         self._probe_at = (self.num_timesteps // self.probe_every + 1) * self.probe_every
         self.write(self.num_timesteps, values | {"time/probes_cpu_seconds": self._seconds})

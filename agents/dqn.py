@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, cast
+from functools import partial
+from typing import Annotated, Any, cast
 
 import torch
 from annotated_types import MinLen
+from numpy.typing import NDArray
 from stable_baselines3 import DQN
+from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor, nn
 
 from lopgym.agents import agents
-from lopgym.agents.anatomy import Anatomy, policy_kwargs
+from lopgym.agents.anatomy import Anatomy, Batch, policy_kwargs
 from lopgym.agents.chain import hidden_layers
 from lopgym.agents.initialisers import torch_default
 from lopgym.agents.mitigations import Mitigation
 from lopgym.agents.network import NetworkSpec
 from lopgym.bounds import Fraction, NonNegativeInt, PositiveFloat, PositiveInt
+from lopgym.probes.captures import Unavailable
+
+Rows = tuple[NDArray[Any], NDArray[Any]]  # of a replay buffer: step and copy of each sample
 
 
 def anatomy(model: DQN) -> Anatomy:
@@ -26,13 +32,13 @@ def anatomy(model: DQN) -> Anatomy:
     *body, head = list(network.q_net)
     assert isinstance(head, nn.Linear), "a Q network ends in a linear map"
 
-    def observations(n: int, rows: torch.Generator) -> Tensor:
+    def batch(n: int, rng: torch.Generator) -> Batch:
         buffer = model.replay_buffer
         assert buffer is not None, "a DQN in training has a replay buffer"
         size = buffer.buffer_size if buffer.full else buffer.pos
-        steps, copies = (torch.randint(high, (n,), generator=rows).numpy() for high in (max(size, 1), buffer.n_envs))
+        steps, copies = (torch.randint(high, (n,), generator=rng).numpy() for high in (max(size, 1), buffer.n_envs))
         seen = buffer._normalize_obs(buffer.observations[steps, copies], model.get_vec_normalize_env())
-        return torch.as_tensor(seen, device=model.device)
+        return Batch(torch.as_tensor(seen, device=model.device), partial(td_losses, model, (steps, copies)))
 
     def action_probabilities(seen: Tensor) -> Tensor:
         q = cast(Tensor, network(seen))
@@ -47,10 +53,39 @@ def anatomy(model: DQN) -> Anatomy:
         forward=network,
         layers=hidden_layers("q", [network.features_extractor, *body], [head], torch_default),
         heads={"q.head": head},
-        observations=observations,
+        batch=batch,
         action_probabilities=action_probabilities,
         fresh=lambda: policy.make_q_net().state_dict(),
     )
+
+
+def td_losses(model: DQN, rows: Rows, observations: Tensor) -> Tensor:
+    """Return the Huber loss of the TD error of each stored transition, (B,), as `DQN.train` takes it.
+
+    Args:
+        model: in training; its target network and its replay buffer are read, and neither is changed.
+        rows: where the transitions are.
+        observations: of the transitions, as the network reads them, (B, ...).
+
+    Raises:
+        Unavailable: transitions are not stored one by one, but as sums of several steps or without what follows.
+    """
+    buffer, normalizer = model.replay_buffer, model.get_vec_normalize_env()
+    if type(buffer) is not ReplayBuffer or buffer.optimize_memory_usage:
+        raise Unavailable("there is no loss of single transitions: the replay buffer does not store them one by one")
+    actions, following, rewards, going_on = (
+        torch.as_tensor(array, device=model.device)
+        for array in (
+            buffer.actions[rows],
+            buffer._normalize_obs(buffer.next_observations[rows], normalizer),
+            buffer._normalize_reward(buffer.rewards[rows], normalizer),
+            1 - buffer.dones[rows] * (1 - buffer.timeouts[rows]),
+        )
+    )
+    with torch.no_grad():
+        targets = rewards + going_on * model.gamma * model.q_net_target(following).max(dim=1).values
+    q = model.q_net(observations).gather(1, actions.long()).squeeze(1)
+    return nn.functional.smooth_l1_loss(q, targets, reduction="none")
 
 
 @agents.register("dqn", algorithm=DQN, anatomy=anatomy, rollout=("train_freq",), actions=("Discrete",))

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from typing import Annotated, Any, cast
 
 import torch
 from annotated_types import MinLen
 from gymnasium import spaces
+from numpy.typing import NDArray
 from stable_baselines3 import PPO
 from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
 from torch.distributions import Distribution
 
 from lopgym.agents import agents
-from lopgym.agents.anatomy import Anatomy, policy_kwargs
+from lopgym.agents.anatomy import Anatomy, Batch, policy_kwargs
 from lopgym.agents.chain import affines, hidden_layers
 from lopgym.agents.initialisers import Affine, orthogonal, torch_default
 from lopgym.agents.mitigations import Mitigation
@@ -27,11 +29,12 @@ def anatomy(model: PPO) -> Anatomy:
     """Name the parts of a PPO: the networks `actor` and `critic`, and `shared` for what both of them read."""
     policy: Any = model.policy
 
-    def observations(n: int, rows: torch.Generator) -> Tensor:
+    def batch(n: int, rng: torch.Generator) -> Batch:
         buffer = model.rollout_buffer
         seen = buffer.observations.reshape(-1, *buffer.obs_shape)  # (steps, copies, ...) before training, flat after
         size = len(seen) if buffer.full or buffer.generator_ready else max(buffer.pos * buffer.n_envs, 1)
-        return torch.as_tensor(seen[torch.randint(size, (n,), generator=rows).numpy()], device=model.device)
+        rows = torch.randint(size, (n,), generator=rng).numpy()
+        return Batch(torch.as_tensor(seen[rows], device=model.device), partial(clipped_losses, model, rows))
 
     def forward(seen: Tensor) -> None:
         policy.get_distribution(seen)
@@ -48,12 +51,44 @@ def anatomy(model: PPO) -> Anatomy:
         forward=forward,
         layers=layers,
         heads=heads,
-        observations=observations,
+        batch=batch,
         action_probabilities=action_probabilities if isinstance(model.action_space, spaces.Discrete) else None,
         fresh=lambda: model.policy_class(
             model.observation_space, model.action_space, model.lr_schedule, **model.policy_kwargs
         ).state_dict(),
     )
+
+
+def clipped_losses(model: Any, rows: NDArray[Any], observations: Tensor) -> Tensor:
+    """Return each stored sample's loss, (B,), as `PPO.train` takes it: clipped surrogate, value loss, entropy bonus.
+
+    Args:
+        model: in training; its rollout is read, and not changed. Advantages are standardised within the batch.
+        rows: where the samples are, in a rollout flattened to (steps * copies, ...).
+        observations: of the samples, as the network reads them, (B, ...).
+    """
+    buffer, policy, progress = model.rollout_buffer, model.policy, model._current_progress_remaining
+    actions, values_then, log_probs_then, advantages, returns = (
+        torch.as_tensor(array.reshape(-1, *shape)[rows], device=model.device)
+        for array, shape in (
+            (buffer.actions, (buffer.action_dim,)),
+            *((array, ()) for array in (buffer.values, buffer.log_probs, buffer.advantages, buffer.returns)),
+        )
+    )
+    if isinstance(model.action_space, spaces.Discrete):
+        actions = actions.long().flatten()
+    values, log_probs, entropy = policy.evaluate_actions(observations, actions)
+    if model.normalize_advantage and len(advantages) > 1:
+        advantages = (advantages - advantages.mean()) / (advantages.std() + 1e-8)
+    ratio, clip = torch.exp(log_probs - log_probs_then), model.clip_range(progress)
+    surrogate = torch.min(advantages * ratio, advantages * ratio.clamp(1 - clip, 1 + clip))
+    values = values.flatten()
+    if model.clip_range_vf is not None:
+        longest = model.clip_range_vf(progress)
+        values = values_then + (values - values_then).clamp(-longest, longest)
+    bonus = -log_probs if entropy is None else entropy
+    losses: Tensor = model.vf_coef * (returns - values) ** 2 - surrogate - model.ent_coef * bonus
+    return losses
 
 
 def _trunks(policy: Any) -> tuple[tuple[Layer, ...], dict[str, Affine]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache, cached_property
 from typing import Any
 
@@ -11,7 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from lopgym.probes import matrices
-from lopgym.probes.recording import record, undisturbed
+from lopgym.probes.arranged import arranged, chained, parameters
+from lopgym.probes.backward import Backward, Direction, backward, hessian_vector_product
+from lopgym.probes.patches import columns
+from lopgym.probes.recording import record, record_inputs, swapped, undisturbed
+from lopgym.probes.slopes import slopes
 from lopgym.registry import nearest
 
 Probe = Callable[..., dict[str, float]]
@@ -37,7 +41,9 @@ class Captures:
     """What probes may request of a network, by name. The requests are the public cached properties.
 
     It is of one moment: build it, `measure`, drop it. What it hands out is detached from the network, and neither the
-    network's mode, gradients and buffers nor any random stream is touched.
+    network's mode, gradients and buffers nor any random stream is touched. Rows are samples; of a convolution they are
+    the places of the images, B * H * W of them. An activation that returns several numbers for each it is given, as
+    CReLU does, has that many columns to a unit in `activations` and `signals`: U is their number there.
 
     Args:
         network: any module.
@@ -49,6 +55,11 @@ class Captures:
         gradients: parameter names of `network` to gradients; for `gradients`.
         forward: evaluates `network` on observations, running every activation in `layers`; default `network` itself.
         action_probabilities: maps observations to (B, A); for discrete policies.
+        outgoing: hidden layer to the names of the layers and heads that read it; default: the next in order of
+            `layers`, and all heads behind the last.
+        loss: maps observations to the loss of each sample, (B,), by a forward pass that runs the layers.
+        rng: what the probes' random numbers start from; default: seed 0.
+        previous: `activations` and `weights` as of the last measurement, by these names.
 
     Raises:
         ValueError: no observations, or two layers share one activation module, so that they cannot be told apart.
@@ -65,6 +76,10 @@ class Captures:
         gradients: Mapping[str, Tensor] | None = None,
         forward: Callable[[Tensor], Any] | None = None,
         action_probabilities: Callable[[Tensor], Tensor] | None = None,
+        outgoing: Mapping[str, tuple[str, ...]] | None = None,
+        loss: Callable[[Tensor], Tensor] | None = None,
+        rng: torch.Generator | None = None,
+        previous: Mapping[str, Mapping[str, Tensor]] | None = None,
     ) -> None:
         """Note what there is; compute nothing yet."""
         if len(observations) == 0:
@@ -75,12 +90,15 @@ class Captures:
         self._affines = {name: incoming for name, (incoming, _) in layers.items()} | dict(heads)
         self._initial, self._gradients = initial or {}, gradients or {}
         self._forward, self._policy = network if forward is None else forward, action_probabilities
+        self._outgoing = chained(layers, heads) if outgoing is None else outgoing
+        self._loss, self._previous = loss, previous or {}
+        self._rng = torch.Generator().manual_seed(0) if rng is None else rng
 
     @classmethod
     @cache
     def known(cls) -> tuple[str, ...]:
         """Names that a probe may request, sorted."""
-        members = inspect.getmembers_static(cls, lambda member: isinstance(member, cached_property))
+        members = inspect.getmembers_static(cls, lambda member: isinstance(member, cached_property | property))
         return tuple(name for name, _ in members if not name.startswith("_"))
 
     def supply(self, name: str, probe: Probe) -> dict[str, float]:
@@ -141,7 +159,7 @@ class Captures:
     @cached_property
     def weights(self) -> Tensors:
         """Each layer's and head's weights beside its biases, (U, I + 1); (U, I) where there is no bias."""
-        return {name: matrices.beside(_parameters(module)) for name, module in self._affines.items()}
+        return {name: matrices.beside(parameters(module)) for name, module in self._affines.items()}
 
     @cached_property
     def initial_weights(self) -> Tensors:
@@ -154,6 +172,73 @@ class Captures:
         return self._arranged("gradients", self._gradients)
 
     @cached_property
+    def inputs(self) -> Tensors:
+        """What each affine map is given, 1 beside it where there is a bias, as the columns of `weights`: (B, I + 1).
+
+        Of a convolution its patches, (B * H * W, I * k * k + 1); those of several groups, and maps that the forward
+        pass does not run, are left out.
+        """
+        plain = {name: affine for name, affine in self._affines.items() if getattr(affine, "groups", 1) == 1}
+        given = record_inputs(self._network, plain, lambda: self._forward(self._observations))
+        return {name: columns(plain[name], x) for name, x in given.items()}
+
+    @cached_property
+    def derivatives(self) -> Tensors:
+        """Slope f'(z) of each hidden layer's activation, element by element, (B, U); see `slopes` for CReLU."""
+        return {name: slopes(self._layers[name][1], z) for name, z in self.pre_activations.items()}
+
+    @cached_property
+    def signals(self) -> Tensors:
+        """Derivative of each sample's loss by each hidden layer's activations, shaped like `activations`."""
+        return self._backward.signals
+
+    @cached_property
+    def errors(self) -> Tensors:
+        """Derivative of each sample's loss by what each layer's and head's affine map returns, (B, U).
+
+        `signals` times `derivatives` where nothing stands in between; heads that the loss does not run are left out.
+        """
+        return self._backward.errors
+
+    @cached_property
+    def loss_gradients(self) -> Tensors:
+        """Gradient of the mean loss, shaped like `weights`: `errors`^T `inputs` / B. Frozen layers are left out."""
+        return {name: g / len(self._observations) for name, g in self._backward.gradients.items()}
+
+    @cached_property
+    def hvp(self) -> Callable[[Direction], Tensors]:
+        """The Hessian of the mean loss, as a function of directions arranged like `weights`."""
+        return hessian_vector_product(self._network, self._affines, self._losses)
+
+    @cached_property
+    def outgoing(self) -> dict[str, tuple[str, ...]]:
+        """The names of the layers and heads that read each hidden layer."""
+        return dict(self._outgoing)
+
+    @cached_property
+    def initial_activations(self) -> Tensors:
+        """`activations` of the network with the weights of the start of training."""
+        if lacking := dict(self._network.named_parameters()).keys() - self._initial.keys():
+            raise Unavailable(f"there are no initial values of {', '.join(sorted(lacking))}")
+        with swapped(self._network, self._initial):
+            return self._record()[1]
+
+    @cached_property
+    def previous_activations(self) -> Tensors:
+        """`activations` of the last measurement, on the observations of that."""
+        return self._remembered("activations")
+
+    @cached_property
+    def previous_weights(self) -> Tensors:
+        """`weights` of the last measurement."""
+        return self._remembered("weights")
+
+    @property
+    def rng(self) -> torch.Generator:
+        """Random numbers of the probes' own. Each probe's start alike, so that none moves another's."""
+        return torch.Generator(self._rng.device).set_state(self._rng.get_state())
+
+    @cached_property
     def action_probabilities(self) -> Tensor:
         """What the policy does on each observation, (B, A)."""
         if self._policy is None:
@@ -164,23 +249,43 @@ class Captures:
     @cached_property
     def _recorded(self) -> tuple[Tensors, Tensors]:
         """Inputs and outputs of all activation modules, from one forward pass."""
-        before, after = record(self._network, self._layers, lambda: self._forward(self._observations))
-        if missing := self._layers.keys() - after.keys():
-            raise Unavailable(f"the forward pass did not run the activation of {', '.join(sorted(missing))}")
-        return before, after
+        return self._record()
+
+    @cached_property
+    def _backward(self) -> Backward:
+        """What the loss asks of units and weights, from one backward pass."""
+        found = backward(self._network, self._layers, self._affines, self._losses)
+        self._refuse_missing(found.signals, "loss did not run")
+        return found
+
+    def _record(self) -> tuple[Tensors, Tensors]:
+        recorded = record(self._network, self._layers, lambda: self._forward(self._observations))
+        self._refuse_missing(recorded[1], "forward pass did not run")
+        return recorded
+
+    def _refuse_missing(self, found: Iterable[str], why: str) -> None:
+        if missing := self._layers.keys() - set(found):
+            raise Unavailable(f"the {why} the activation of {', '.join(sorted(missing))}")
+
+    def _losses(self) -> Tensor:
+        if self._loss is None:
+            raise Unavailable("there is no loss to go back from: give `loss`, observations to the loss of each sample")
+        losses, samples = self._loss(self._observations), len(self._observations)
+        if losses.shape != (samples,):
+            raise ValueError(f"loss must return one number a sample, ({samples},), not {tuple(losses.shape)}")
+        if not losses.requires_grad:
+            raise ValueError("loss must be differentiable; what it returned does not depend on the network")
+        return losses
+
+    def _remembered(self, what: str) -> Tensors:
+        if what in self._previous:
+            return dict(self._previous[what])
+        raise Unavailable(f"there are no previous {what}: this is the first measurement")
 
     def _arranged(self, what: str, values: Mapping[str, Tensor]) -> Tensors:
-        """Arrange `values`, known by parameter name, as `weights` is; leave incomplete layers out."""
-        names = {id(parameter): name for name, parameter in self._network.named_parameters()}
-        found: Tensors = {}
-        for layer, module in self._affines.items():
-            own = [names.get(id(parameter), "") for parameter in _parameters(module)]
-            parts = [values[name] for name in own if name in values]
-            if len(parts) == len(own):
-                found[layer] = matrices.beside(parts)
-        if not found:
-            raise Unavailable(f"there are no {what} of {', '.join(self._affines)}")
-        return found
+        if found := arranged(self._network, self._affines, values):
+            return found
+        raise Unavailable(f"there are no {what} of {', '.join(self._affines)}")
 
 
 def measure(captures: Captures, probes: Mapping[str, Probe]) -> dict[str, float]:
@@ -193,8 +298,3 @@ def measure(captures: Captures, probes: Mapping[str, Probe]) -> dict[str, float]
     return {
         f"{name}/{of}": value for name, probe in probes.items() for of, value in captures.supply(name, probe).items()
     }
-
-
-def _parameters(module: nn.Module) -> list[Tensor]:
-    """Return weight and, if there is one, bias of an affine module."""
-    return [p for p in (module.weight, getattr(module, "bias", None)) if isinstance(p, Tensor)]

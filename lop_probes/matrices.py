@@ -19,6 +19,16 @@ def beside(parts: Sequence[Tensor]) -> Tensor:
     return torch.cat([part.detach().flatten(1) if part.ndim > 1 else part.detach()[:, None] for part in parts], dim=1)
 
 
+def apart(matrix: Tensor, like: Sequence[Tensor]) -> list[Tensor]:
+    """Take apart what `beside` laid side by side: a part shaped like each of `like`.
+
+    >>> apart(torch.tensor([[1.0, 2.0, 3.0]]), [torch.zeros(1, 2), torch.zeros(1)])
+    [tensor([[1., 2.]]), tensor([3.])]
+    """
+    blocks = torch.split_with_sizes(matrix, [part[0].numel() for part in like], dim=1)
+    return [block.reshape(part.shape) for block, part in zip(blocks, like, strict=True)]
+
+
 def gram(columns: Tensor) -> Tensor:
     """Return all inner products of the columns of (B, U), as doubles (U, U).
 

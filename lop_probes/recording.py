@@ -1,4 +1,4 @@
-"""Recording: run a network once, unnoticed, and keep what its hidden layers said."""
+"""Recording: run a network once, unnoticed, and keep what its layers were given and what they said."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ import torch
 from torch import Tensor, nn
 
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+Layers = Mapping[str, tuple[nn.Module, nn.Module]]  # name -> affine map, activation
 
 
 @contextmanager
-def undisturbed(network: nn.Module) -> Iterator[None]:
-    """Let `network` be evaluated inside without a trace: no dropout, no autograd, no random number used up."""
+def evaluated(network: nn.Module) -> Iterator[None]:
+    """Let `network` be evaluated inside, with autograd or without: no dropout, no random number used up."""
     modes = [(module, module.training) for module in network.modules()]
     devices = {parameter.device for parameter in network.parameters() if parameter.is_cuda}
-    with torch.no_grad(), torch.random.fork_rng(devices=devices):
+    with torch.random.fork_rng(devices=devices):
         try:
             for module, _ in modes:  # the attribute, not `eval()`: a module may override that to do more
                 module.training = False
@@ -27,8 +28,29 @@ def undisturbed(network: nn.Module) -> Iterator[None]:
                 module.training = training
 
 
+@contextmanager
+def undisturbed(network: nn.Module) -> Iterator[None]:
+    """Let `network` be evaluated inside without a trace: no dropout, no autograd, no random number used up."""
+    with torch.no_grad(), evaluated(network):
+        yield
+
+
+@contextmanager
+def swapped(network: nn.Module, values: Mapping[str, Tensor]) -> Iterator[None]:
+    """Let `network` hold other parameters and buffers inside, by name; afterwards the very memory it held before."""
+    own = dict(network.named_parameters()) | dict(network.named_buffers())
+    held = {name: own[name].data for name in own.keys() & values.keys()}
+    try:
+        for name, data in held.items():
+            own[name].data = values[name].detach().to(data)
+        yield
+    finally:
+        for name, data in held.items():
+            own[name].data = data
+
+
 def record(
-    network: nn.Module, layers: Mapping[str, tuple[nn.Module, nn.Module]], evaluate: Callable[[], Any]
+    network: nn.Module, layers: Layers, evaluate: Callable[[], Any]
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """Call `evaluate`, which runs `network`, and return what goes into and what comes out of each activation module.
 
@@ -50,17 +72,46 @@ def record(
     return before, after
 
 
+def record_inputs(
+    network: nn.Module, affines: Mapping[str, nn.Module], evaluate: Callable[[], Any]
+) -> dict[str, Tensor]:
+    """Call `evaluate`, which runs `network`, and return what each affine map is given, as it is given: (B, ..., I).
+
+    Args:
+        network: is left as it was.
+        affines: name to affine map.
+        evaluate: runs `network`; of a map that runs several times, the last time counts.
+
+    Returns:
+        Inputs by name; of convolutions, images (B, I, ...). A map that did not run is missing.
+    """
+    given: dict[str, Tensor] = {}
+
+    def noting(name: str) -> Callable[..., None]:
+        def hook(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+            given[name] = inputs[0].detach().clone()  # a copy: what follows may work in place
+
+        return hook
+
+    with ExitStack() as hooks, undisturbed(network):
+        for name, affine in affines.items():
+            hooks.callback(affine.register_forward_pre_hook(noting(name)).remove)
+        evaluate()
+    return given
+
+
+def units_last(values: Tensor, incoming: nn.Module) -> Tensor:
+    """Lay out `values` as a matrix with a column for each unit of `incoming`: (B, U); places of an image are rows."""
+    if isinstance(incoming, CONVOLUTIONS):
+        values = values.movedim(1, -1)
+    return values.detach().reshape(-1, values.shape[-1])
+
+
 def _noting(notes: dict[str, Tensor], name: str, incoming: nn.Module) -> Callable[..., None]:
     """Return a hook that notes what a module returns or, called before the module, what it is given."""
 
     def hook(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor | None = None) -> None:
-        notes[name] = _units_last(inputs[0] if output is None else output, incoming)
+        # a copy: an activation may work in place
+        notes[name] = units_last(inputs[0] if output is None else output, incoming).clone()
 
     return hook
-
-
-def _units_last(values: Tensor, incoming: nn.Module) -> Tensor:
-    """Copy `values` as a matrix with a column for each unit of `incoming`."""
-    if isinstance(incoming, CONVOLUTIONS):
-        values = values.movedim(1, -1)
-    return values.detach().reshape(-1, values.shape[-1]).clone()  # a copy: an activation may work in place

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from functools import partial
 from typing import Any
 
 import gymnasium as gym
@@ -11,18 +12,25 @@ import pytest
 import stable_baselines3
 import torch
 from gymnasium.vector import AutoresetMode
+from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.monitor import Monitor
+from stable_baselines3.common.utils import FloatSchedule
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 from lopgym.agents.anatomy import anatomy_of
 from lopgym.agents.attach import Plasticity
-from lopgym.agents.mitigations import HOOKS, mitigations
+from lopgym.agents.dqn import td_losses
+from lopgym.agents.measuring import Measuring
+from lopgym.agents.mitigations import HOOKS, Mitigation, mitigations
+from lopgym.agents.mitigations.listener import Listener
 from lopgym.agents.network import NetworkSpec, Trunk
+from lopgym.agents.ppo import clipped_losses
 from lopgym.agents.task_change import TaskChange
 from lopgym.agents.vec_env import GymVecEnv
 from lopgym.agents.weights import load_weights, save_weights
 from lopgym.probes import probes
+from lopgym.probes.captures import Unavailable
 from tests.training import ALGORITHMS, OPTIONS, TASK, Screen, build, cartpole, catch, differing, everything, train
 
 NULLABLE = [entry.name for entry in mitigations if entry.facts["null"] is not None]
@@ -68,24 +76,140 @@ def test_without_a_mitigation_training_is_stable_baselines3s_bit_for_bit(name: s
     assert not torch.equal(before, anatomy_of(theirs).layers[0].incoming.weight), "nothing was trained"
 
 
+def _eavesdroppers() -> dict[str, Mitigation]:
+    """Return methods that probes could disturb: one draws at every pass, one listens to what units say."""
+    listening = mitigations.build("cbp", replacement_rate=0.02, maturity=30, decay=0.0)
+    return {"dropout": mitigations.build("dropout"), "cbp": listening}
+
+
 @pytest.mark.parametrize("name", ALGORITHMS)
 def test_probes_change_nothing(name: str) -> None:
-    """Training with every probe on, at least 20 times, is bitwise the training with all off."""
+    """Training with every probe on, at least 20 times, is bitwise the training with all off; so are NumPy's numbers."""
     events: list[dict[str, float]] = []
     on, _ = train(
         name,
+        _eavesdroppers(),
         probes={e.name: e.make for e in probes},
         write=lambda step, values: events.append(dict(values)),
         steps=1200,
+        probe_every=50,
     )
-    state = everything(on)
-    off, _ = train(name, steps=1200)
+    state, drawn = everything(on), np.random.get_state()
+    off, _ = train(name, _eavesdroppers(), steps=1200)
     assert differing(state, everything(off)) == []
+    np.testing.assert_equal(drawn, np.random.get_state())
     measured = [values for values in events if any(tag.startswith("probe/") for tag in values)]
     assert len(measured) >= 20
+    assert any("mitigation/cbp/reset_units" in values for values in events)
     seen = {tag.split("/")[1] for values in measured for tag in values if tag.startswith("probe/")}
     assert seen == {entry.name for entry in probes}
     assert all(np.isfinite(list(values.values())).all() for values in measured)
+
+
+def _gradients_in_training(model: Any, look: Any) -> list[dict[str, torch.Tensor]]:
+    """Train a little; return the gradients of each update, and call `look` right before the optimizer steps."""
+    found: list[dict[str, torch.Tensor]] = []
+    model.max_grad_norm = float("inf")
+
+    def note(*_: object) -> None:
+        found.append({name: p.grad.clone() for name, p in anatomy_of(model).network.named_parameters()})
+        look()
+
+    handle = anatomy_of(model).optimizer.register_step_pre_hook(note)
+    model.learn(150)
+    handle.remove()
+    return found
+
+
+def _gradients_of(model: Any, observations: torch.Tensor, losses: Any) -> dict[str, torch.Tensor]:
+    parts = anatomy_of(model)
+    names, own = zip(*parts.network.named_parameters(), strict=True)
+    mean = losses(observations).mean()
+    return dict(zip(names, torch.autograd.grad(mean, own), strict=True))
+
+
+@pytest.mark.parametrize("normalised", [False, True])
+def test_the_loss_of_dqn_is_that_of_its_training(normalised: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On the transitions that an update draws, the mean's gradient is the one that the optimizer gets."""
+    model = build("dqn", world=VecNormalize(catch()) if normalised else catch(), gamma=0.9, learning_rate=1e-2)
+    drawn: list[Any] = []
+    draw = ReplayBuffer._get_samples
+    monkeypatch.setattr(
+        ReplayBuffer, "_get_samples", lambda buffer, rows, env=None: drawn.append(rows) or draw(buffer, rows, env)
+    )
+    ours: list[dict[str, torch.Tensor]] = []
+
+    def look() -> None:
+        rows = (drawn[-1], np.zeros_like(drawn[-1]))
+        stored = model.replay_buffer._normalize_obs(model.replay_buffer.observations[rows], model._vec_normalize_env)
+        ours.append(_gradients_of(model, torch.as_tensor(stored), partial(td_losses, model, rows)))
+
+    theirs = _gradients_in_training(model, look)
+    assert len(theirs) > 50
+    torch.testing.assert_close(ours, theirs)
+
+
+@pytest.mark.parametrize("options", [{}, {"clip_range_vf": FloatSchedule(0.01)}, {"normalize_advantage": False}])
+def test_the_loss_of_ppo_is_that_of_its_training(options: dict[str, Any]) -> None:
+    """On a minibatch that is the whole rollout, the mean's gradient is the one that the optimizer gets."""
+    model = build("ppo", world=catch(), learning_rate=1e-2)
+    vars(model).update(options)
+    ours: list[dict[str, torch.Tensor]] = []
+
+    def look() -> None:
+        rows = np.arange(50)
+        stored = torch.as_tensor(model.rollout_buffer.observations)
+        ours.append(_gradients_of(model, stored, partial(clipped_losses, model, rows)))
+
+    theirs = _gradients_in_training(model, look)
+    assert len(theirs) == 3 * 8
+    torch.testing.assert_close(ours, theirs)
+
+
+def test_probing_is_not_overheard() -> None:
+    """A mitigation that listens to what units say while they learn hears the minibatch, not the probes' batch."""
+    model, _ = train("dqn", steps=60)
+    parts, listener = anatomy_of(model), Listener()
+    listener.listen(parts.layers)
+    parts.network.train()
+    captures = Measuring(parts, {}).captures(0)
+    assert captures.signals.keys() == captures.hvp({}).keys() - {"q.head"}
+    assert listener.take() == {}
+    parts.network(captures.observations)
+    assert listener.take().keys() == captures.signals.keys()
+    listener.close()
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_measurements_remember_one_another(name: str) -> None:
+    """Probes that compare with the last measurement join in at the second; none moves what another reads."""
+    events: dict[str, list[dict[str, float]]] = {"alone": [], "all": []}
+    chosen = {"alone": ["update_norm"], "all": [entry.name for entry in probes]}
+    for run, names in chosen.items():
+        train(
+            name,
+            probes={n: probes[n].make for n in names},
+            write=lambda step, values, run=run: events[run].append(dict(values)),
+            probe_every=50,
+        )
+    measured = [[e for e in events[run] if "time/probes_cpu_seconds" in e] for run in chosen]
+    has = [any(tag.startswith("probe/update_norm/") for tag in values) for values in measured[0]]
+    assert has == [False] + [True] * (len(has) - 1)
+    assert len(has) > 5
+    for alone, full in zip(*measured, strict=True):
+        own = {tag: value for tag, value in alone.items() if tag.startswith("probe/")}
+        assert own == {tag: value for tag, value in full.items() if tag.startswith("probe/update_norm/")}
+    assert any(tag.startswith("probe/update_norm/") and value > 0 for tag, value in measured[0][-1].items())
+
+
+def test_transitions_that_are_not_stored_one_by_one_have_no_loss() -> None:
+    """Said in a sentence; what needs no loss can be measured."""
+    model = stable_baselines3.DQN("MlpPolicy", cartpole(), learning_starts=10, n_steps=3, device="cpu")
+    model.learn(60)
+    batch = anatomy_of(model).batch(8, torch.Generator())
+    assert batch.observations.shape == (8, 4)
+    with pytest.raises(Unavailable, match="the replay buffer does not store them one by one"):
+        batch.loss(batch.observations)
 
 
 # Settings in which every hook is called at least 50 times: short tasks, short rollouts.

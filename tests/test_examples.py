@@ -29,6 +29,20 @@ def test_plain_sb3_loses_its_plasticity(train: Callable[..., list[float]]) -> No
     assert mean(rewards[-5:]) < mean(rewards[:5]) - 0.1
 
 
+def test_a_torch_loop_is_probed_in_five_lines(root: Path) -> None:
+    """No more are marked. The network that stops learning is seen to have died, and nothing is disturbed."""
+    example = root / "examples/probe_a_torch_loop.py"
+    assert example.read_text().count("# lopgym, ") == 5
+    module = runpy.run_path(str(example))
+    first, *_, last = history = module["main"]()
+    assert first["accuracy"] > 0.95
+    assert last["accuracy"] < 0.7
+    assert first["dead_fraction/second"] < 0.3
+    assert last["dead_fraction/second"] > 0.9
+    module["main"].__globals__["probe"] = lambda *_: {}
+    assert [bare["accuracy"] for bare in module["main"]()] == [probed["accuracy"] for probed in history]
+
+
 @pytest.mark.parametrize(
     "example", [path.name for path in sorted((Path(__file__).parents[1] / "examples").iterdir()) if path.is_file()]
 )

@@ -12,10 +12,21 @@ from torch import Tensor, nn
 from lopgym.probes import matrices, probes
 from lopgym.probes.captures import Captures, Unavailable, measure, requests
 from lopgym.probes.dead import dead_fraction
-from lopgym.probes.recording import undisturbed
+from lopgym.probes.recording import undisturbed, units_last
 from lopgym.probes.weight_norm import weight_norm
+from tests.planted import ACTIVATIONS, KINDS, Concatenated, plant
+
+AFFINES = [
+    nn.Linear(9, 4),
+    nn.Linear(9, 4, bias=False),
+    nn.Conv1d(2, 4, 3, stride=2),
+    nn.Conv2d(2, 4, 3),
+    nn.Conv2d(2, 4, (3, 2), stride=(2, 1), padding=(1, 0), bias=False),
+    nn.Conv2d(2, 4, 3, padding="same", dilation=2, padding_mode="circular"),
+]
 
 ALL = {entry.name: entry.make for entry in probes}
+SHAPES = {"hidden0": (6, 5), "hidden1": (5, 7), "head": (3, 6)}  # of the weights of `Agent`
 
 
 class Agent(nn.Module):
@@ -47,16 +58,29 @@ def _observations(samples: int = 16) -> Tensor:
     return torch.randn(samples, 4, generator=torch.Generator().manual_seed(1))
 
 
+def _rng() -> torch.Generator:
+    return torch.Generator().manual_seed(5)
+
+
+def _quiet(agent: Agent, x: Tensor) -> Tensor:
+    """Map (B, 4) to logits (B, 3), without noise."""
+    logits: Tensor = agent.head(agent.tanh(agent.second(agent.dropout(agent.relu(agent.norm(agent.first(x)))))))
+    return logits
+
+
 def _gradients(agent: nn.Module) -> dict[str, Tensor]:
     return {name: p.grad for name, p in agent.named_parameters() if p.grad is not None}
 
 
 def _captures(agent: Agent, **given: Any) -> Captures:
     """Return captures of an agent that has everything."""
+    before = {"hidden0": torch.ones(9, 6), "hidden1": torch.ones(9, 5)}
     given = {
         "initial": {name: torch.zeros_like(value) for name, value in agent.state_dict().items()},
         "gradients": _gradients(agent),
         "action_probabilities": lambda x: agent(x).softmax(dim=1),
+        "loss": lambda x: agent(x).square().sum(dim=1),
+        "previous": {"activations": before, "weights": {n: torch.zeros(*w) for n, w in SHAPES.items()}},
     } | given
     return Captures(agent, agent.layers(), {"head": agent.head}, _observations(), **given)
 
@@ -113,12 +137,188 @@ def test_gradients_and_initial_weights_are_found_by_parameter_name() -> None:
     }
 
 
+@pytest.mark.parametrize("module", AFFINES, ids=str)
+def test_inputs_times_weights_are_what_the_map_returns(module: nn.Module) -> None:
+    """Of linear maps and of convolutions of any stride, padding and dilation, with and without a bias."""
+    x = torch.randn(3, *((2, 9, 8) if isinstance(module, nn.Conv2d) else (2, 9)), generator=_rng())
+    captures = Captures(module, {}, {"map": module}, x)
+    with torch.no_grad():
+        expected = units_last(module(x), module)
+    torch.testing.assert_close(captures.inputs["map"] @ captures.weights["map"].T, expected)
+
+
+def test_inputs_of_grouped_convolutions_and_of_heads_that_do_not_run_are_left_out() -> None:
+    """The patches of the former have no weights of their shape."""
+    grouped = nn.Conv2d(2, 4, 1, groups=2)
+    captures = Captures(grouped, {}, {"grouped": grouped, "idle": nn.Linear(1, 1)}, torch.zeros(1, 2, 3, 3))
+    assert captures.inputs == {}
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS, ids=str)
+def test_derivatives_are_slopes(activation: nn.Module) -> None:
+    """By central differences in double precision, away from kinks."""
+    z = torch.linspace(-3, 3, 40, dtype=torch.float64).reshape(-1, 4)
+    linear = nn.Identity()
+    captures = Captures(nn.Sequential(linear, activation), {"h": (linear, activation)}, {}, z)
+    step = 1e-6
+    with torch.no_grad():
+        expected = (activation(z + step) - activation(z - step)) / (2 * step)
+    torch.testing.assert_close(captures.derivatives["h"], expected, rtol=1e-7, atol=1e-8)
+
+
+def test_a_unit_of_crelu_slopes_in_both_halves() -> None:
+    """One of them moves wherever it stands; the sum of both would cancel nothing."""
+    activation, first = Concatenated(nn.ReLU()), nn.Linear(2, 3)
+    captures = Captures(nn.Sequential(first, activation), {"h": (first, activation)}, {}, torch.randn(4, 2))
+    assert captures.activations["h"].shape == (4, 6)
+    assert torch.equal(captures.derivatives["h"], torch.ones(4, 3))
+
+
+def test_backward_signals_are_those_of_autograd_by_hand() -> None:
+    """Through dropout that is off, an in-place activation and a norm; each sample by itself, written out."""
+    agent = _trained(Agent())
+    captures = _captures(agent, loss=lambda x: _quiet(agent, x).square().sum(dim=1))
+    with torch.no_grad():
+        z0 = agent.first(_observations())
+        h0 = (z0 / (1 + agent.norm.eps) ** 0.5).relu()
+        h1 = agent.second(h0).tanh()
+        e2 = 2 * agent.head(h1)
+        s1 = e2 @ agent.head.weight
+        e1 = s1 * (1 - h1**2)
+        s0 = e1 @ agent.second.weight
+        e0 = s0 * (h0 > 0) / (1 + agent.norm.eps) ** 0.5
+    torch.testing.assert_close(captures.signals, {"hidden0": s0, "hidden1": s1})
+    torch.testing.assert_close(captures.errors, {"hidden0": e0, "hidden1": e1, "head": e2})
+    torch.testing.assert_close(
+        captures.errors["hidden1"], captures.signals["hidden1"] * captures.derivatives["hidden1"]
+    )
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("kind", KINDS)
+def test_loss_gradients_are_errors_times_inputs_and_those_of_training(kind: str, dtype: torch.dtype) -> None:
+    """Two ways: by the chain rule from `errors` and `inputs`, and by `backward` into the parameters."""
+    planted = plant(kind, nn.GELU, dtype=dtype)
+    captures = planted.captures()
+    samples = len(planted.observations)
+    planted.loss(planted.observations).mean().backward()
+    trained = Captures(
+        planted.network, planted.layers, planted.heads, planted.observations, gradients=_gradients(planted.network)
+    ).gradients
+    torch.testing.assert_close(captures.loss_gradients, trained)
+    product = {name: e.T @ captures.inputs[name] / samples for name, e in captures.errors.items()}
+    torch.testing.assert_close(product, trained)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_hessian_vector_products_are_differences_of_gradients(kind: str) -> None:
+    """Along a random direction, in double precision; and the Hessian is symmetric."""
+    planted, rng = plant(kind, nn.Tanh, dtype=torch.float64), _rng()
+    captures = planted.captures()
+    one, two = (
+        {name: torch.randn(w.shape, generator=rng, dtype=w.dtype) for name, w in captures.weights.items()}
+        for _ in range(2)
+    )
+    step = 1e-5
+    ends = [planted.moved(one, size).captures().loss_gradients for size in (step, -step)]
+    expected = {name: (ends[0][name] - ends[1][name]) / (2 * step) for name in one}
+    torch.testing.assert_close(captures.hvp(one), expected, rtol=1e-5, atol=1e-8)
+    there = sum((two[name] * part).sum() for name, part in captures.hvp(one).items())
+    back = sum((one[name] * part).sum() for name, part in captures.hvp(two).items())
+    torch.testing.assert_close(there, back)
+
+
+def test_a_direction_that_leaves_layers_out_does_not_move_them() -> None:
+    """As if it were zero there; a loss that does not curve has no curvature."""
+    planted = plant("linear", nn.Tanh, dtype=torch.float64)
+    captures = planted.captures()
+    some = {"hidden0": torch.ones_like(captures.weights["hidden0"])}
+    full = {name: some.get(name, torch.zeros_like(w)) for name, w in captures.weights.items()}
+    torch.testing.assert_close(captures.hvp(some), captures.hvp(full))
+    head = nn.Linear(2, 1)
+    straight = Captures(head, {}, {"head": head}, torch.randn(4, 2), loss=lambda x: head(x).squeeze(1))
+    assert torch.equal(straight.hvp({"head": torch.ones(1, 3)})["head"], torch.zeros(1, 3))
+
+
+def test_frozen_layers_have_signals_but_no_loss_gradient() -> None:
+    """Parameters that take no gradient: what the loss asks of the units is measured nevertheless."""
+    planted = plant("linear", nn.Tanh)
+    expected = planted.captures().signals
+    planted.layers["hidden0"][0].requires_grad_(False)
+    captures = planted.captures()
+    torch.testing.assert_close(captures.signals, expected)
+    assert captures.loss_gradients.keys() == {"hidden1", "head"}
+    assert captures.hvp({}).keys() == {"hidden1", "head"}
+
+
+def test_a_target_computed_by_the_same_network_does_not_hide_the_signals() -> None:
+    """Semi-gradient losses run the network twice, once without autograd: that run is not the one that counts."""
+    planted = plant("linear", nn.Tanh)
+
+    def loss(x: Tensor) -> Tensor:
+        outputs = planted.network(x)
+        with torch.no_grad():
+            targets = planted.network(x + 1)
+        return ((outputs - targets) ** 2).sum(dim=1)
+
+    with torch.no_grad():
+        targets = planted.network(planted.observations + 1)
+    fixed = planted.captures(loss=lambda x: ((planted.network(x) - targets) ** 2).sum(dim=1))
+    assert all(bool(signal.any()) for signal in fixed.signals.values())
+    torch.testing.assert_close(planted.captures(loss=loss).signals, fixed.signals)
+
+
+def test_initial_activations_are_those_of_the_initial_weights() -> None:
+    """On today's observations; the network gets the very memory of its own weights back."""
+    planted, first = plant("layer_norm", nn.ReLU), plant("layer_norm", nn.ReLU, seed=1)
+    memory = [p.data_ptr() for p in planted.network.parameters()]
+    captures = planted.captures(initial=first.network.state_dict())
+    torch.testing.assert_close(captures.initial_activations, first.captures().activations)
+    assert [p.data_ptr() for p in planted.network.parameters()] == memory
+    incomplete = {name: value for name, value in first.network.state_dict().items() if name != "first.weight"}
+    with pytest.raises(Unavailable, match=r"there are no initial values of first\.weight"):
+        planted.captures(initial=incomplete).initial_activations  # noqa: B018 - asking for it computes it
+
+
+def test_outgoing_follows_the_order_of_the_layers_unless_it_is_given() -> None:
+    """The next one reads each layer, all heads the last."""
+    planted = plant("linear", nn.ReLU)
+    assert planted.captures().outgoing == {"hidden0": ("hidden1",), "hidden1": ("head",)}
+    given = {"hidden0": ("hidden1", "head"), "hidden1": ("head",)}
+    assert planted.captures(outgoing=given).outgoing == given
+
+
+def test_every_probe_draws_from_the_same_start() -> None:
+    """So that none moves what another draws, and the caller's generator stays where it was."""
+    rng = _rng()
+    state = rng.get_state()
+    captures = plant("linear", nn.ReLU).captures(rng=rng)
+    assert torch.equal(torch.rand(3, generator=captures.rng), torch.rand(3, generator=captures.rng))
+    assert torch.equal(rng.get_state(), state)
+    assert torch.equal(torch.rand(3, generator=captures.rng), torch.rand(3, generator=_rng()))
+
+
+@pytest.mark.parametrize(
+    ("loss", "message"),
+    [
+        (lambda x: x.sum(), r"loss must return one number a sample, \(16,\), not \(\)"),
+        (lambda x: x.sum(dim=1).detach(), "loss must be differentiable"),
+    ],
+)
+def test_a_loss_that_is_none_is_refused(loss: Any, message: str) -> None:
+    """A mean would make each sample's share too small, and a constant all signals zero."""
+    with pytest.raises(ValueError, match=message):
+        _captures(Agent(), loss=loss).signals  # noqa: B018 - asking for it computes it
+
+
 def test_what_is_handed_out_is_a_copy() -> None:
     """Writing into it changes no parameter, no gradient, no observation's activation."""
     agent = _trained(Agent())
     before = {k: v.clone() for k, v in (agent.state_dict() | _gradients(agent)).items()}
     captures = _captures(agent)
-    for request in ("weights", "gradients", "activations", "pre_activations", "initial_weights"):
+    matrices_of_layers = [r for r in Captures.known() if isinstance(getattr(captures, r), dict) and r != "outgoing"]
+    assert len(matrices_of_layers) == 17
+    for request in matrices_of_layers:
         for tensor in getattr(captures, request).values():
             assert not tensor.requires_grad
             tensor.fill_(7.0)
@@ -179,7 +379,7 @@ def test_training_with_probes_is_bitwise_training_without() -> None:
 
 
 def test_what_several_ask_for_is_computed_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One forward pass for activations and one for the policy; one Gram matrix a layer."""
+    """One forward pass each for activations, inputs, policy, beginning, loss and curvature; one Gram matrix a layer."""
     agent = _trained(Agent())
     calls: list[tuple[int, ...]] = []
 
@@ -191,10 +391,14 @@ def test_what_several_ask_for_is_computed_once(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(matrices, "gram", count)
     captures = _captures(agent)
     agent.calls = 0
-    measure(captures, ALL)
-    assert measure(captures, ALL) == measure(captures, ALL)
-    assert agent.calls == 2
+    for request in ("grams", "singular_values", "correlations", "cosines") * 2:
+        getattr(captures, request)
     assert calls == [(16, 6), (16, 5)]
+    first = measure(captures, ALL)
+    for _ in range(2):
+        assert all(getattr(captures, request) is not None for request in Captures.known())
+    assert measure(captures, ALL) == first
+    assert agent.calls == 6
 
 
 def test_what_nobody_asks_for_is_not_computed() -> None:
@@ -242,6 +446,8 @@ def test_an_unknown_request_is_refused_by_name() -> None:
         ("gradient_norm", {"gradients": {}}, "there are no gradients of hidden0, hidden1, head"),
         ("distance_from_init", {"initial": None}, "there are no initial weights of hidden0, hidden1, head"),
         ("policy_entropy", {"action_probabilities": None}, "there are no action probabilities: the agent has no"),
+        ("grama", {"loss": None}, "there is no loss to go back from: give `loss`"),
+        ("dormant_overlap", {"previous": None}, "there are no previous activations: this is the first measurement"),
         ("dead_fraction", {"forward": lambda x: x}, "the forward pass did not run the activation of hidden0, hidden1"),
     ],
 )

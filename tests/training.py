@@ -62,12 +62,13 @@ def train(
     *,
     steps: int = STEPS,
     task: int = TASK,
+    probe_every: int = 10,
     write: Any = lambda step, values: None,
     **options: Any,
 ) -> tuple[Any, Plasticity]:
     """Train with probes and mitigations attached; return the model and the callback."""
     model = build(name, methods, catch(task), **options)
-    callback = Plasticity(probes=probes, mitigations=methods, steps_per_task=task, probe_every=10, write=write)
+    callback = Plasticity(probes=probes, mitigations=methods, steps_per_task=task, probe_every=probe_every, write=write)
     model.learn(steps, callback=callback)
     return model, callback
 

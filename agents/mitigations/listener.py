@@ -16,8 +16,9 @@ from lopgym.agents.network import Layer
 class Listener:
     """Keeps what each hidden layer put out in the last forward pass that recorded gradients: the minibatch learned.
 
-    Passes under `no_grad` (acting, evaluating, probing) go unheard. Modules call a bound method and not a closure, so
-    that a deep copy of a network reports to a copy of the listener and never to this one.
+    Passes under `no_grad` (acting) and in evaluation mode (probing, which may go backward) go unheard. Modules call a
+    bound method and not a closure, so that a deep copy of a network reports to a copy of the listener and never to
+    this one.
     """
 
     def __init__(self) -> None:
@@ -48,5 +49,5 @@ class Listener:
         self._modules, self._handles = [], []
 
     def _hear(self, name: str, module: nn.Module, inputs: Any, output: Tensor) -> None:
-        if torch.is_grad_enabled():
+        if torch.is_grad_enabled() and module.training:
             self._heard[name] = output.detach()

@@ -1,0 +1,76 @@
+"""Measuring: the probes of one model in training, one measurement after another."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor
+
+from lopgym.agents.anatomy import Anatomy
+from lopgym.probes.captures import Captures, measure, requests
+from lopgym.seeding import derive
+
+Probe = Callable[..., dict[str, float]]
+
+PREVIOUS = "previous_"  # requests of this prefix are what the rest of their name was at the last measurement
+
+
+class Measuring:
+    """Measures probes now and then, each time on a fresh batch of what the agent learns from.
+
+    It remembers the network as it was at first and, of the last measurement, what probes ask for. Those that ask join
+    in from the second measurement on.
+
+    Args:
+        anatomy: of the model; its weights are now those of the start of training.
+        probes: probe functions by name.
+        seed: of the batches and of what probes draw.
+        samples: observations in a batch, B.
+    """
+
+    def __init__(self, anatomy: Anatomy, probes: Mapping[str, Probe], *, seed: int = 0, samples: int = 256) -> None:
+        """Remember the start."""
+        self._anatomy, self._probes, self._seed, self._samples = anatomy, dict(probes), seed, samples
+        network = anatomy.network
+        held = [*network.named_parameters(), *network.named_buffers()]
+        self._initial = {name: tensor.detach().clone() for name, tensor in held}
+        self._rows = torch.Generator().manual_seed(derive(seed, "probes"))
+        asked = {request for probe in self._probes.values() for request in requests(probe)}
+        self._remembered = sorted(r.removeprefix(PREVIOUS) for r in asked if r.startswith(PREVIOUS))
+        self._previous: dict[str, dict[str, Tensor]] = {}
+
+    def __call__(self, step: int) -> dict[str, float]:
+        """Measure; return values as `<probe>/<layer>`. What probes draw is a function of seed and `step`."""
+        captures = self.captures(step)
+        values = measure(captures, self._probes if self._previous else self._first())
+        self._previous = {what: getattr(captures, what) for what in self._remembered}
+        return values
+
+    def captures(self, step: int) -> Captures:
+        """Return what probes may request now, on the next batch."""
+        anatomy = self._anatomy
+        batch = anatomy.batch(self._samples, self._rows)
+        names = {layer.incoming: layer.name for layer in anatomy.layers} | {m: n for n, m in anatomy.heads.items()}
+        return Captures(
+            anatomy.network,
+            {layer.name: (layer.incoming, layer.activation) for layer in anatomy.layers},
+            anatomy.heads,
+            batch.observations,
+            initial=self._initial,
+            gradients={name: p.grad for name, p in anatomy.network.named_parameters() if p.grad is not None},
+            forward=anatomy.forward,
+            action_probabilities=anatomy.action_probabilities,
+            outgoing={layer.name: tuple(names[module] for module in layer.outgoing) for layer in anatomy.layers},
+            loss=batch.loss,
+            rng=torch.Generator().manual_seed(derive(self._seed, "probes", "draws", step)),
+            previous=self._previous,
+        )
+
+    def _first(self) -> dict[str, Probe]:
+        """Return the probes that need no earlier measurement."""
+        return {
+            name: probe
+            for name, probe in self._probes.items()
+            if not any(request.startswith(PREVIOUS) for request in requests(probe))
+        }

@@ -1,0 +1,37 @@
+"""Inverse condition number: how near a layer's weights are to losing a direction."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from lopgym.probes import register
+from lopgym.probes.weight_stable_rank import weight_singular_values
+
+
+@register(
+    "inverse_condition_number",
+    bounds=(0, 1),
+    cite="Golub and Van Loan 2013 (Matrix Computations), sec. 2.6.2",
+    invariant=("units", "scale"),
+)
+def inverse_condition_number(weights: Mapping[str, Tensor]) -> dict[str, float]:
+    """One over the condition number of a layer's weights, its biases as one more column.
+
+    1 / kappa_2(W) = sigma_min / sigma_max, of (U, I + 1) with min(U, I + 1) singular values: 1 if all directions are
+    stretched alike, and 0 if one is lost, where kappa itself would be infinite. Below 1e-8 times the square root of
+    that number, where in single precision rounding begins, it is 0.
+
+    Args:
+        weights: layer or head to (U, I + 1).
+
+    >>> import torch
+    >>> inverse_condition_number({"hidden0": torch.diag(torch.tensor([4.0, 1.0])), "head": torch.ones(2, 2)})
+    {'hidden0': 0.25, 'head': 0.0}
+    """
+    return {name: _ratio(weight_singular_values(w)) for name, w in weights.items()}
+
+
+def _ratio(sigma: Tensor) -> float:
+    return (sigma[-1] / sigma[0].where(sigma[0] != 0, 1.0)).item()
