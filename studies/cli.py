@@ -162,6 +162,43 @@ def record(
 
 
 @app.command()
+def probe(
+    path: Annotated[
+        Path | None, typer.Argument(help="Folder of one run, task-K.npz in it, or a zip of Stable-Baselines3.")
+    ] = None,
+    task: Annotated[int | None, typer.Option(min=0, help="Number of the task; the last one if left out.")] = None,
+    env: Annotated[str | None, typer.Option(metavar="ID", help="World of a zip.")] = None,
+    trusted: Annotated[
+        bool, typer.Option("--i-trust-this-file", help="Unpickle a zip, which runs what its author put in.")
+    ] = False,
+    fresh: Annotated[int, typer.Option(min=2, help="Freshly initialised networks to compare with.")] = 20,
+    as_json: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Every number.")] = None,
+    html: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Page with figures; in the run, or beside the zip, if left out.")
+    ] = None,
+    calibrate: Annotated[
+        str | None, typer.Option(metavar="STUDY", help="Propose how often a study can afford to measure; no PATH.")
+    ] = None,
+) -> None:
+    """Look into an agent.
+
+    What is left of its plasticity, and where it is stuck, beside fresh networks: lopgym probe RUN --task 3
+    """
+    if (path is None) == (calibrate is None):
+        _tell(["say what to look into: lopgym probe PATH, or lopgym probe --calibrate STUDY"], USAGE)
+    with _errors({ValueError: USAGE}):
+        if calibrate is not None:
+            from lopgym.studies.cadence import calibrate as propose
+
+            typer.echo(propose(calibrate))
+        elif path is not None:
+            from lopgym.studies.probe_command import probe as look_into
+
+            for line in look_into(path, task, env, trusted, fresh=fresh, as_json=as_json, html=html):
+                typer.echo(line)
+
+
+@app.command()
 def doctor(runs: Runs = Path("runs")) -> None:
     """Say what this machine has.
 

@@ -1,0 +1,225 @@
+"""Subjects: the agent of a run, of one of its checkpoints or of a Stable-Baselines3 zip, back in its world."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+import zipfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import torch
+import yaml
+from gymnasium.vector import AutoresetMode
+from torch import Tensor
+
+from lopgym.agents import agents
+from lopgym.agents.anatomy import anatomy_of
+from lopgym.agents.vec_env import GymVecEnv
+from lopgym.agents.weights import load_weights
+from lopgym.envs.build import make_vec
+from lopgym.record import RunFolder
+from lopgym.seeding import derive
+from lopgym.studies.compose import Config, ConfigError, from_plain
+from lopgym.studies.moments import Moment, read_moment
+from lopgym.studies.run import Run, build_mitigations, build_model
+from lopgym.studies.worlds import is_ours, still_world, training_world, world_options
+
+COPIES = 8  # of the world that a zip is put into
+_TASK = re.compile(r"task-(\d+)\.npz")
+
+
+class CheckpointError(Exception):
+    """There is no checkpoint, or it cannot be read, or it is of another network."""
+
+    exit_code = 3
+
+
+class DivergedError(Exception):
+    """The weights are not finite: nothing can be measured of such a network but that."""
+
+    exit_code = 5
+
+
+@dataclass(frozen=True)
+class Subject:
+    """An agent to look into.
+
+    Args:
+        name: what to call it.
+        model: the agent, in a world held still at the task.
+        seed: of everything that looking draws.
+        initial: parameter -> value at the start of training; None if nobody knows.
+        metrics: `metrics.jsonl` of the run, if there is one.
+        stem: path of the files that a look leaves behind, without their endings.
+    """
+
+    name: str
+    model: Any
+    seed: int
+    initial: Mapping[str, Tensor] | None
+    metrics: Path | None
+    stem: Path
+
+
+def open_subject(path: Path, *, task: int | None = None, env: str | None = None, trusted: bool = False) -> Subject:
+    """Read an agent and put it into its world.
+
+    Args:
+        path: run folder, `task-<k>.npz` inside one, or zip of Stable-Baselines3.
+        task: number of the task of a run; the last one with weights by default.
+        env: id of the world of a zip, which does not say it.
+        trusted: whether a zip may be unpickled: that runs whatever code its author put in.
+
+    Raises:
+        CheckpointError: nothing is there, or it is damaged, or of another network than its config says.
+        DivergedError: weights are not finite.
+        ValueError: what was asked does not fit the kind of file.
+    """
+    torch.set_num_threads(1)
+    subject = _read(path, task, env, trusted)
+    for name, parameter in subject.model.policy.named_parameters():
+        if not parameter.isfinite().all():
+            raise DivergedError(f"{path}: {name} holds numbers that are not finite; training has diverged")
+    return subject
+
+
+def _read(path: Path, task: int | None, env: str | None, trusted: bool) -> Subject:
+    if not path.exists():
+        raise CheckpointError(f"{path} does not exist")
+    if path.suffix == ".zip":
+        if task is not None:
+            raise ValueError(f"--task {task}: a zip knows no tasks; it is looked at in its world as that begins")
+        return _of_zip(path, env, trusted)
+    if env is not None:
+        raise ValueError(f"--env {env}: a run knows its world; the option is for zips of Stable-Baselines3")
+    return _of_run(path, task) if path.is_dir() else _of_checkpoint(path, task)
+
+
+def _of_run(path: Path, task: int | None) -> Subject:
+    folder = RunFolder(path)
+    if not folder.config.exists():
+        raise CheckpointError(f"{path} is not a run folder: it has no config.yaml")
+    kept = sorted(int(match[1]) for file in folder.checkpoints.glob("*") if (match := _TASK.fullmatch(file.name)))
+    if not kept:
+        raise CheckpointError(f"{path} has kept no weights: the run ended before its first task did")
+    task = kept[-1] if task is None else task
+    if task not in kept:
+        raise CheckpointError(f"{path} has no weights of task {task}; it has those of tasks {kept[0]} to {kept[-1]}")
+    return _subject(Run(path), folder.checkpoints / f"task-{task}.npz", task)
+
+
+def _of_checkpoint(path: Path, task: int | None) -> Subject:
+    run = Run(path.absolute().parent.parent)
+    if not run.folder.config.exists():
+        raise CheckpointError(f"{path} is not in a run folder: {run.folder.config} does not exist")
+    named = _TASK.fullmatch(path.name)
+    if task is None and named is None:
+        raise ValueError(f"{path.name} does not say its task: --task K, the world to look at it in")
+    if named is not None and task not in (None, int(named[1])):
+        raise ValueError(f"--task {task}: {path.name} is of task {named[1]}")
+    return _subject(run, path, int(named[1]) if named else int(task or 0))
+
+
+def _subject(run: Run, weights: Path, task: int) -> Subject:
+    config = _config(run)
+    seed = derive(config.seed, "probe", task)
+    moment = read_moment(run.folder.metrics, (task + 1) * config.steps_per_task)
+    world = training_world(_held(config, task, moment, seed))
+    if "episode" in config.env.clocks.values():
+        world.set_options({"episode": moment.episode})
+    model = build_model(config, world, build_mitigations(config))
+    initial = {name: p.detach().clone() for name, p in anatomy_of(model).network.named_parameters()}
+    _load(model, weights)
+    name = f"{config.study} / {config.variant} / seed {config.seed}, {weights.stem.replace('-', ' ')}"
+    return Subject(name, model, seed, initial, run.folder.metrics, run.path / f"probe-{weights.stem}")
+
+
+def _config(run: Run) -> Config:
+    try:
+        return from_plain(run.config).model_copy(update={"device": "cpu"})  # where there always is one
+    except ConfigError as error:
+        raise CheckpointError(f"{run.folder.config}: {error.lines[0]}") from None
+    except yaml.YAMLError:
+        raise CheckpointError(f"{run.folder.config} is damaged: it is no YAML") from None
+
+
+def _held(config: Config, task: int, moment: Moment, seed: int) -> Config:
+    """Return the config whose world stays as it is in `task`, with luck of its own."""
+    held = still_world(config, task, moment) | {"world_seed": world_options(config)["world_seed"]}
+    return config.model_copy(update={"env": config.env.model_copy(update=held), "seed": seed})
+
+
+def _load(model: Any, weights: Path) -> None:
+    damaged = CheckpointError(f"{weights} is damaged: it holds no readable arrays")
+    if not zipfile.is_zipfile(weights):  # an .npz is one
+        raise damaged
+    try:
+        load_weights(model, weights)
+    except (zipfile.BadZipFile, ValueError, KeyError, EOFError):
+        raise damaged from None
+    except RuntimeError as error:
+        raise CheckpointError(f"{weights} does not fit the run's config: {_first_line(error)}") from None
+    normalizer = model.get_vec_normalize_env()
+    if normalizer is not None:
+        normalizer.training = False
+
+
+def _of_zip(path: Path, env: str | None, trusted: bool) -> Subject:
+    if not trusted:
+        raise ValueError(
+            f"{path}: reading a zip of Stable-Baselines3 runs any code that its author put in; "
+            "if you trust it: --i-trust-this-file"
+        )
+    if env is None:
+        raise ValueError(f"{path}: a zip does not say its world: --env ID, such as lopgym:lopgym/Catch-v0")
+    algorithm, world = _algorithm(path), _world(env)
+    try:
+        model = algorithm.load(path, env=world, device="cpu")
+    except Exception as error:  # unpickling runs other people's code, which may raise anything
+        raise CheckpointError(f"{path} could not be read for {env}: {_first_line(error)}") from None
+    model.verbose, model.tensorboard_log = 0, None
+    return Subject(f"{path.name} in {env}", model, 0, None, None, path.with_suffix(".probe"))
+
+
+def _algorithm(path: Path) -> Any:
+    """Return the algorithm of a zip, told without unpickling: what it alone is configured by is in its data."""
+    try:
+        with zipfile.ZipFile(path) as parts:
+            said = json.loads(parts.read("data")).keys()
+    except (zipfile.BadZipFile, KeyError, ValueError, AttributeError):
+        raise CheckpointError(f"{path} is damaged, or no zip of Stable-Baselines3") from None
+    known = [entry.facts["algorithm"] for entry in agents]
+    for algorithm in known:
+        if _own_options(algorithm) <= said:
+            return algorithm
+    raise CheckpointError(f"{path} is of none of {', '.join(sorted(a.__name__ for a in known))}")
+
+
+def _own_options(algorithm: Any) -> set[str]:
+    own, base = (set(inspect.signature(cls).parameters) for cls in algorithm.__mro__[:2])
+    return {option for option in own - base if not option.startswith("_")}
+
+
+def _world(env: str) -> GymVecEnv:
+    """Make copies of a world by its id.
+
+    Raises:
+        ValueError: there is none of that id.
+    """
+    same = AutoresetMode.SAME_STEP
+    make: Callable[..., Any] = make_vec if is_ours(env) else gym.make_vec
+    foreign = {"vectorization_mode": "sync", "vector_kwargs": {"autoreset_mode": same}}
+    how = {"autoreset_mode": same} if is_ours(env) else foreign
+    try:
+        return GymVecEnv(make(env, COPIES, **how), seed=derive(0, "probe"))
+    except (gym.error.Error, ImportError) as error:
+        raise ValueError(f"--env {env}: {_first_line(error)}") from None
+
+
+def _first_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:160] or type(error).__name__
