@@ -32,6 +32,7 @@ from lopgym.studies.worlds import world_options
 CONFIGS = Path(__file__).parents[1] / "configs"
 STUDIES = sorted(path.stem for path in (CONFIGS / "study").glob("*.yaml"))
 PRESETS = sorted((path.parent.name, path.stem) for path in CONFIGS.glob("[ae]*/*.yaml"))
+STANDARD = set(yaml.safe_load((CONFIGS / "probes" / "standard.yaml").read_text())["defaults"])
 NEEDED = {"custom": ["env.id=CartPole-v1"]}  # what a study cannot know
 REGISTERED = [(group, name) for group in NODES for name in entries(group)]
 
@@ -58,7 +59,21 @@ def test_every_study_loads_and_survives_yaml(loader: Any, study: str) -> None:
     assert again.plain() == config.plain()
     assert (config.study, variant_name(config)) == (study, "none--env.id=CartPole-v1" if NEEDED.get(study) else "none")
     assert config.mitigation == {}
-    assert set(config.probes) == {entry.name for entry in registries()[1]["probes"]}
+    assert set(config.probes) == STANDARD
+
+
+def test_probes_are_the_standard_set_unless_told_otherwise(loader: Any) -> None:
+    """More by name, all there are, or none."""
+    every = {entry.name for entry in registries()[1]["probes"]}
+    assert every > STANDARD
+    for chosen, names in (("all", every), ("none", set()), ("[standard,escape_rate]", STANDARD | {"escape_rate"})):
+        assert set(load(loader, ["study=catch_dqn", f"probes={chosen}"]).probes) == names
+
+
+def test_a_partition_into_clones_can_be_given(loader: Any) -> None:
+    """By layer, a label for each unit."""
+    words = ["study=catch_dqn", "probes=cloning_r2", "probes.cloning_r2.partition={q.hidden0: [0, 1, 1]}"]
+    assert load(loader, words).plain()["probes"]["cloning_r2"]["partition"] == {"q.hidden0": [0, 1, 1]}
 
 
 @pytest.mark.parametrize(("group", "name"), PRESETS)
@@ -96,7 +111,7 @@ def test_every_option_of_every_registered_thing_can_be_overridden(loader: Any, g
 def _others(entry: type[Options], given: dict[str, Any]) -> dict[str, Any]:
     """Find for each option another value that the model takes."""
     plain = entry.model_validate(given).plain()
-    mappings = {"kwargs", "drifts", "clocks", "trigger"}  # each has tests of its own
+    mappings = {"kwargs", "drifts", "clocks", "trigger", "partition"}  # each has tests of its own
     others = {option: _other(entry, plain, option) for option in plain.keys() - {"kind", "id"} - mappings}
     stuck = {option for option, value in others.items() if value is None}
     assert stuck <= {"active_from"}, "only a method that shapes the network has an option without a choice"
