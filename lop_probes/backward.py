@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -24,12 +25,20 @@ class Backward:
     Args:
         signals: hidden layer -> by its activations, (B, U).
         errors: hidden layer or head -> by what its affine map returns, (B, U).
-        gradients: layer or head -> by its weights and biases, (U, I + 1); those that are frozen are left out.
+        total: the sum of the losses.
+        trained: layer or head -> its parameters; those that are frozen are left out.
     """
 
     signals: dict[str, Tensor]
     errors: dict[str, Tensor]
-    gradients: dict[str, Tensor]
+    total: Tensor
+    trained: Mapping[str, Sequence[Tensor]]
+
+    @cached_property
+    def gradients(self) -> dict[str, Tensor]:
+        """Layer or head -> by its weights and biases, (U, I + 1); they take a pass of their own, a third dearer."""
+        found = iter(_gradients(self.total, [p for own in self.trained.values() for p in own], retain_graph=True))
+        return {name: beside([next(found) for _ in own]) for name, own in self.trained.items()}
 
 
 def backward(
@@ -51,13 +60,12 @@ def backward(
         for name, affine in affines.items():
             hooks.callback(affine.register_forward_hook(_noting(z, name)).remove)
         total = losses().sum()
-    trained = _trained(affines)
-    sought = [*h.values(), *z.values(), *(p for own in trained.values() for p in own)]
-    found = iter(_gradients(total, sought))
+    found = iter(_gradients(total, [*h.values(), *z.values()], retain_graph=True))
     return Backward(
         signals={name: units_last(next(found), layers[name][0]) for name in h},
         errors={name: units_last(next(found), affines[name]) for name in z},
-        gradients={name: beside([next(found) for _ in own]) for name, own in trained.items()},
+        total=total,
+        trained=_trained(affines),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+import torch
 from torch import Tensor, nan
 
 from lopgym.probes.matrices import CONSTANT
@@ -31,14 +32,15 @@ def standardised(z: Tensor) -> Tensor:
     >>> standardised(torch.tensor([[4.0, 7.0], [0.0, 7.0], [2.0, 7.0]]))
     tensor([[ 1., -1.,  0.]], dtype=torch.float64)
     """
-    rows = z[:: -(-len(z) // MOST)].T.contiguous().double()
+    rows = z[:: -(-len(z) // MOST)].T.to(torch.float64, memory_format=torch.contiguous_format, copy=True)
     if rows.shape[1] < FEWEST:
         return rows[:0]
-    centred = rows - rows.mean(dim=1, keepdim=True)
-    deviation = (centred.square().sum(dim=1) / (rows.shape[1] - 1)).sqrt()
-    varies = ~(deviation <= CONSTANT * rows.square().mean(dim=1).sqrt())  # a NaN is no constant: it must come out
-    result: Tensor = centred[varies] / deviation[varies, None]
-    return result
+    n = rows.shape[1]
+    magnitude: Tensor = torch.linalg.vector_norm(rows, dim=1) / n**0.5
+    rows -= rows.mean(dim=1, keepdim=True)
+    deviation: Tensor = torch.linalg.vector_norm(rows, dim=1) / (n - 1) ** 0.5
+    varies = ~(deviation <= CONSTANT * magnitude)  # a NaN is no constant: it must come out
+    return rows[varies].div_(deviation[varies, None])
 
 
 def _median(statistic: Callable[[Tensor], Tensor], rows: Tensor) -> float:

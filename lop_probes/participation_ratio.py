@@ -36,7 +36,7 @@ def participation_ratio(correlations: Mapping[str, Tensor], activations: Mapping
 
 
 def _ratio(r: Tensor, h: Tensor) -> float:
-    variances = h.var(dim=0, correction=0)
+    variances = (h - h.mean(dim=0)).square().mean(dim=0)
     shares = variances / torch.where(variances > 0, variances, 1.0).max()  # so that no square overflows
     trace, squares = r.diagonal() @ shares, shares @ r.square() @ shares
     return (trace.square() / squares.where(squares != 0, 1.0)).item()
