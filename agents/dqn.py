@@ -22,6 +22,7 @@ from lopgym.agents.mitigations import Mitigation
 from lopgym.agents.network import NetworkSpec
 from lopgym.bounds import Fraction, NonNegativeInt, PositiveFloat, PositiveInt
 from lopgym.probes.captures import Unavailable
+from lopgym.probes.recording import undisturbed
 
 Rows = tuple[NDArray[Any], NDArray[Any]]  # of a replay buffer: step and copy of each sample
 
@@ -59,6 +60,13 @@ def anatomy(model: DQN) -> Anatomy:
     )
 
 
+def td_targets(model: DQN, following: Tensor, rewards: Tensor, discounts: Tensor | float) -> Tensor:
+    """Return r + discount * max_a Q'(s', a), (B,), Q' being the target network as it is; discount 0 at an end."""
+    with undisturbed(model.q_net_target):
+        best: Tensor = model.q_net_target(following).max(dim=1).values
+    return rewards + discounts * best
+
+
 def td_losses(model: DQN, rows: Rows, observations: Tensor) -> Tensor:
     """Return the Huber loss of the TD error of each stored transition, (B,), as `DQN.train` takes it.
 
@@ -82,8 +90,7 @@ def td_losses(model: DQN, rows: Rows, observations: Tensor) -> Tensor:
             1 - buffer.dones[rows] * (1 - buffer.timeouts[rows]),
         )
     )
-    with torch.no_grad():
-        targets = rewards + going_on * model.gamma * model.q_net_target(following).max(dim=1).values
+    targets = td_targets(model, following, rewards, going_on * model.gamma)
     q = model.q_net(observations).gather(1, actions.long()).squeeze(1)
     return nn.functional.smooth_l1_loss(q, targets, reduction="none")
 

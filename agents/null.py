@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext, suppress
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from lopgym.agents.anatomy import anatomy_of
 from lopgym.agents.measuring import Measuring
-from lopgym.agents.problems import streams
+from lopgym.agents.stand_in import captures_of, stand_in, strangers
 from lopgym.bounds import PositiveInt
-from lopgym.probes.captures import Unavailable, requests
+from lopgym.probes.captures import Captures, Unavailable, requests
 from lopgym.probes.null import Null, calibrate
-from lopgym.probes.recording import evaluated, undisturbed
-from lopgym.seeding import derive
+from lopgym.probes.recording import undisturbed
 
 Probe = Callable[..., dict[str, float]]
 
@@ -28,9 +28,10 @@ def null_of(
 ) -> dict[str, Null]:
     """Measure a Stable-Baselines3 model and freshly initialised networks of its architecture, and compare them.
 
-    All meet the same samples of what the model learns from, with the targets and advantages of the model. Probes that
-    look back, at the initial network or at an earlier measurement, have no null and are left out; so are those that the
-    model cannot answer. The model itself is not changed: copies are measured.
+    All meet the same samples of what the model learns from, each as if it were the model: with a target network like
+    itself, and a rollout that it had collected. Probes that look back, at the initial network or at an earlier
+    measurement, have no null and are left out; so are those that the model cannot answer. The model itself is not
+    changed: a copy is measured.
 
     Args:
         model: in training or after it, so that there are data in its buffer.
@@ -47,7 +48,17 @@ def null_of(
         ValueError: fewer than 2 networks.
     """
     still = {name: p for name, p in probes.items() if not any(r.startswith(LOOKING_BACK) for r in requests(p))}
-    return calibrate(lambda other: _measure(other, still, samples, seed), twin(model), _fresh(model, networks, seed))
+    other = twin(model)
+    anatomy = anatomy_of(other)
+
+    def measure(state: Mapping[str, Tensor] | None) -> dict[str, float]:
+        with nullcontext() if state is None else stand_in(other, state):
+            captures = captures_of(
+                anatomy, Measuring(anatomy, {}, seed=seed, samples=samples), samples=samples, seed=seed
+            )
+            return _values(captures, still)
+
+    return calibrate(measure, None, strangers(anatomy, networks, seed))
 
 
 def twin(model: Any) -> Any:
@@ -65,23 +76,8 @@ def twin(model: Any) -> Any:
     return other
 
 
-def _fresh(model: Any, networks: int, seed: int) -> Iterator[Any]:
-    for index in range(networks):
-        other = twin(model)
-        anatomy = anatomy_of(other)
-        with streams(derive(seed, "null", index)):
-            anatomy.network.load_state_dict(anatomy.fresh())
-        yield other
-
-
-def _measure(model: Any, probes: Mapping[str, Probe], samples: int, seed: int) -> dict[str, float]:
-    """Read what can be read of a twin at one moment, as `<probe>/<layer>`; it is left with gradients."""
-    anatomy = anatomy_of(model)
-    batch = anatomy.batch(samples, torch.Generator().manual_seed(derive(seed, "null", "gradients")))
-    with suppress(Unavailable), evaluated(anatomy.network), torch.enable_grad():
-        anatomy.optimizer.zero_grad()
-        torch.autograd.backward(batch.loss(batch.observations).mean())
-    captures = Measuring(anatomy, {}, seed=seed, samples=samples).captures(step=0)
+def _values(captures: Captures, probes: Mapping[str, Probe]) -> dict[str, float]:
+    """Read what can be read, as `<probe>/<layer>`."""
     values: dict[str, float] = {}
     for name, probe in probes.items():
         with suppress(Unavailable):

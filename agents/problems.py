@@ -13,6 +13,7 @@ import torch
 from stable_baselines3 import DQN, PPO
 from torch import Tensor, nn
 
+from lopgym.agents.dqn import td_targets
 from lopgym.probes.fitting import Problem
 from lopgym.probes.recording import undisturbed
 from lopgym.probes.trainability import random_targets
@@ -81,13 +82,12 @@ def _dqn_live(model: DQN, samples: int) -> dict[str, Problem]:
     """Regress on the TD targets as they are now: the target network stands still."""
     assert model.replay_buffer is not None, "a DQN in training has a replay buffer"
     data = model.replay_buffer.sample(samples, env=model.get_vec_normalize_env())
-    with undisturbed(model.q_net_target):
-        best = model.q_net_target(data.next_observations).max(dim=1, keepdim=True).values
-    discounts = model.gamma if data.discounts is None else data.discounts
-    targets, actions = data.rewards + (1 - data.dones) * discounts * best, data.actions.long()
+    discounts = (1 - data.dones) * (model.gamma if data.discounts is None else data.discounts)
+    targets = td_targets(model, data.next_observations, data.rewards.flatten(), discounts.flatten())
+    actions = data.actions.long()
 
     def loss(network: nn.Module, rows: Tensor) -> Tensor:
-        q = network(data.observations[rows]).gather(1, actions[rows])
+        q = network(data.observations[rows]).gather(1, actions[rows]).squeeze(1)
         return nn.functional.smooth_l1_loss(q, targets[rows])
 
     return {"live": Problem(samples, loss)}

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from lopgym.bounds import NonNegativeFloat
 from lopgym.probes import register
+from lopgym.probes.relative import relative_to_mean
 
 
 def dormancy_scores(activation: Tensor) -> Tensor:
@@ -27,9 +28,7 @@ def dormancy_scores(activation: Tensor) -> Tensor:
     tensor([0.5000, 0.0000, 2.5000], dtype=torch.float64)
     """
     rows = activation.detach().movedim(1, -1).flatten(0, -2)
-    magnitudes = rows.abs().double().mean(dim=0)
-    average = magnitudes.mean()
-    return magnitudes / average.where(average != 0, 1.0)
+    return relative_to_mean(rows.abs().double().mean(dim=0))
 
 
 @register("dormant_fraction", bounds=(0, 1), cite="arXiv:2302.12902 eq. 1", invariant=("units", "samples", "scale"))

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import singledispatch
 from math import ceil
 from typing import Any
 
 import numpy as np
 import torch
-from gymnasium.spaces import Discrete
 from numpy.typing import NDArray
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.type_aliases import TrainFreq, TrainFrequencyUnit
-from torch import Tensor
 
-from lopgym.probes.recording import undisturbed
 from lopgym.record import Recorder
 from lopgym.studies.reporting import logger_into
 
@@ -65,38 +60,3 @@ def _hold_still(model: Any) -> None:
     last = model.exploration_final_eps
     model.exploration_schedule = lambda progress_remaining: last
     model.target_update_interval = 2**62
-
-
-@contextmanager
-def as_its_own(model: Any) -> Iterator[None]:
-    """Let a rollout be, inside, as if the network as it is now had collected it; a replay belongs to nobody.
-
-    Or most of what a clipped surrogate asks of another network would be cut off, for it began elsewhere.
-    """
-    if not isinstance(model, OnPolicyAlgorithm):
-        yield
-        return
-    buffer = model.rollout_buffer
-    held = buffer.log_probs, buffer.values
-    buffer.log_probs, buffer.values = _said(model)
-    try:
-        yield
-    finally:
-        buffer.log_probs, buffer.values = held
-
-
-def _said(model: OnPolicyAlgorithm) -> tuple[Array, Array]:
-    """Return what the policy as it is now thinks of the rollout: log-probabilities and values, (steps, copies)."""
-    buffer = model.rollout_buffer
-    observations = torch.as_tensor(buffer.observations.reshape(-1, *buffer.obs_shape), device=model.device)
-    actions = torch.as_tensor(buffer.actions.reshape(len(observations), -1), device=model.device)
-    if isinstance(model.action_space, Discrete):
-        actions = actions.long().flatten()
-    with undisturbed(model.policy):
-        values, log_probs, _ = model.policy.evaluate_actions(observations, actions)
-    return _stored(log_probs, buffer.log_probs), _stored(values, buffer.values)
-
-
-def _stored(tensor: Tensor, like: Array) -> Array:
-    stored: Array = tensor.cpu().numpy().reshape(like.shape)
-    return stored

@@ -15,11 +15,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lopgym.record import RunFolder, series
+from lopgym.record import series
 from lopgym.studies import demo
 from lopgym.studies.compose import from_keywords
-from lopgym.studies.parallel import run_all
-from lopgym.studies.progress import display
+from lopgym.studies.gathering import gather
 
 REFERENCE = "fresh"
 
@@ -81,7 +80,7 @@ class Evidence:
         return "\n".join(lines)
 
 
-def gather(study: str, seeds: Sequence[int], out: Path, workers: int) -> Evidence:
+def evidence_of(study: str, seeds: Sequence[int], out: Path, workers: int) -> Evidence:
     """Train what is missing in `out`, side by side, and read every run.
 
     Raises:
@@ -94,10 +93,7 @@ def gather(study: str, seeds: Sequence[int], out: Path, workers: int) -> Evidenc
         for seed in seeds
         for label, departs in comparison.variants.items()
     }
-    folders = {label: RunFolder(out / study / plan.variant / f"seed-{plan.seed}") for label, plan in plans.items()}
-    missing = {label: plan.plain() for label, plan in plans.items() if not folders[label].about.exists()}
-    with display() as watch:
-        run_all(missing, workers, watch)
+    folders = gather(plans, workers)
     scores = {
         label: np.array([series(folders[f"{label} {seed}"].metrics, comparison.tag)[1] for seed in seeds])
         for label in comparison.variants
@@ -120,7 +116,7 @@ def main() -> None:
     first, _, last = asked.seeds.partition("-")
     seeds = range(int(first), int(last or first) + 1)
     for study in asked.studies:
-        print(f"\n## {study}, seeds {asked.seeds}\n\n{gather(study, seeds, asked.out, asked.workers).table()}")
+        print(f"\n## {study}, seeds {asked.seeds}\n\n{evidence_of(study, seeds, asked.out, asked.workers).table()}")
 
 
 if __name__ == "__main__":

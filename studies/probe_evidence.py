@@ -21,8 +21,7 @@ from scipy.stats import rankdata  # type: ignore[import-untyped]
 from lopgym.record import RunFolder, read_metrics
 from lopgym.studies.compose import from_keywords
 from lopgym.studies.evidence import COMPARISONS, REFERENCE
-from lopgym.studies.parallel import run_all
-from lopgym.studies.progress import display
+from lopgym.studies.gathering import gather
 
 Floats = NDArray[np.float64]
 Folders = Sequence[Sequence[RunFolder]]  # a row a variant, a column a seed
@@ -208,17 +207,10 @@ def train(study: str, variants: Sequence[str], seeds: Sequence[int], out: Path, 
         [from_keywords(study, **common, seed=seed, variant=label, **comparison.variants[label]) for seed in seeds]
         for label in variants
     ]
-    folders = [[RunFolder(out / study / plan.variant / f"seed-{plan.seed}") for plan in row] for row in plans]
-    missing = {
-        f"{plan.variant} {plan.seed}": plan.plain()
-        for folder_row, row in zip(folders, plans, strict=True)
-        for folder, plan in zip(folder_row, row, strict=True)
-        if not folder.about.exists()
-    }
-    with display() as watch:
-        run_all(missing, workers, watch)
+    folders = gather({f"{plan.variant} {plan.seed}": plan for row in plans for plan in row}, workers)
+    rows = [[folders[f"{plan.variant} {plan.seed}"] for plan in row] for row in plans]
     plan = plans[0][0]
-    return read(folders, comparison.tag, plan.tasks, plan.steps_per_task)
+    return read(rows, comparison.tag, plan.tasks, plan.steps_per_task)
 
 
 def table(readings: Readings, *, draws: int = 1000) -> Iterator[str]:

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
-from contextlib import nullcontext, suppress
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from lopgym.agents.anatomy import Anatomy, anatomy_of
 from lopgym.agents.measuring import Measuring
+from lopgym.agents.stand_in import captures_of, stand_in, strangers
 from lopgym.probes import probes
 from lopgym.probes.captures import Captures, Probe, Unavailable, requests
 from lopgym.probes.dormant import dormancy_scores
 from lopgym.probes.null import Null, null
-from lopgym.probes.recording import evaluated, swapped
-from lopgym.seeding import derive
-from lopgym.studies.collecting import as_its_own, collect
+from lopgym.probes.recording import swapped
+from lopgym.studies.collecting import collect
 from lopgym.studies.findings import Finding, findings
 from lopgym.studies.revival import freed_by_revival, no_gradient_units
 from lopgym.studies.subjects import Subject
@@ -110,7 +108,7 @@ def look(subject: Subject, fresh: int = 20) -> Look:
     collect(subject.model, COLLECTED, subject.seed)
     bench = _Bench(subject)
     values, skipped, portrait = bench.agent()
-    others = [bench.stranger(state) for state in bench.strangers(fresh)]
+    others = [bench.stranger(state) for state in strangers(bench.anatomy, fresh, subject.seed)]
     references = {tag: [other[tag] for other, _, _ in others if tag in other] for tag in values}
     return Look(
         name=subject.name,
@@ -132,46 +130,25 @@ class _Bench:
         self._probes: dict[str, Probe] = {entry.name: entry.make for entry in probes}
         self._probes |= {"no_gradient_units": no_gradient_units, "freed_by_revival": freed_by_revival}
 
-    def strangers(self, count: int) -> Iterator[Mapping[str, Tensor]]:
-        """Draw freshly initialised networks."""
-        for number in range(count):
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(derive(self._seed, "fresh", number))
-                state = self.anatomy.fresh()
-            yield state
-
     def agent(self) -> Measured:
         """Measure the agent."""
         if self._initial is None:
-            return _measured(self._captures(), *_without_start(self._probes))
+            return _measured(self._captures(self._measuring()), *_without_start(self._probes))
         with swapped(self.anatomy.network, self._initial):
             measuring = self._measuring()
         return _measured(self._captures(measuring), self._probes, {})
 
     def stranger(self, state: Mapping[str, Tensor]) -> Measured:
         """Measure the agent with a freshly initialised network, in its target, too; its start is now."""
-        target = self.anatomy.target
-        with (
-            swapped(self.anatomy.network, state),
-            nullcontext() if target is None else swapped(target, state),
-            as_its_own(self._model),
-        ):
-            return _measured(self._captures(), self._probes, {})
+        with stand_in(self._model, state):
+            return _measured(self._captures(self._measuring()), self._probes, {})
 
     def _measuring(self) -> Measuring:
         """Begin: what the network holds now is its start. Equal seeds draw equal batches."""
         return Measuring(self.anatomy, self._probes, seed=self._seed, samples=BATCH)
 
-    def _captures(self, measuring: Measuring | None = None) -> Captures:
-        """Let the loss pull at the parameters as in training, and open them to the probes."""
-        network = self.anatomy.network
-        batch = self.anatomy.batch(BATCH, torch.Generator().manual_seed(derive(self._seed, "gradients")))
-        network.zero_grad()
-        with suppress(Unavailable), evaluated(network):
-            torch.autograd.backward(batch.loss(batch.observations).mean())
-        captures = (measuring or self._measuring()).captures(0)
-        network.zero_grad()
-        return captures
+    def _captures(self, measuring: Measuring) -> Captures:
+        return captures_of(self.anatomy, measuring, samples=BATCH, seed=self._seed)
 
 
 def _without_start(chosen: Mapping[str, Probe]) -> tuple[dict[str, Probe], dict[str, str]]:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from lopgym.record import RunFolder, repeatable
-from lopgym.studies.evidence import COMPARISONS, Comparison, Evidence, gather
+from lopgym.studies.evidence import COMPARISONS, Comparison, Evidence, evidence_of
 
 SEEDS = range(5)
 
@@ -16,7 +16,7 @@ SEEDS = range(5)
 @pytest.mark.slow
 def test_dqn_loses_its_plasticity_on_catch_and_redo_gives_it_back(tmp_path: Path) -> None:
     """Last quarter against a fresh network: none at least 0.5 below, ReDo from task 14 on not more than 0.1 below."""
-    evidence = gather("catch_dqn", SEEDS, tmp_path, workers=2)
+    evidence = evidence_of("catch_dqn", SEEDS, tmp_path, workers=2)
     print(evidence.table())
     assert evidence.gaps("none").mean() <= -0.5
     assert evidence.gaps("redo@14").mean() >= -0.1
@@ -30,7 +30,7 @@ def test_dqn_loses_its_plasticity_on_catch_and_redo_gives_it_back(tmp_path: Path
 @pytest.mark.slow
 def test_ppo_loses_its_plasticity_on_the_label_bandit_and_three_methods_keep_it(tmp_path: Path) -> None:
     """Last 5 tasks against a fresh network: none at least 0.12 below, the methods not more than 0.03 below."""
-    evidence = gather("label_bandit_ppo", SEEDS, tmp_path, workers=2)
+    evidence = evidence_of("label_bandit_ppo", SEEDS, tmp_path, workers=2)
     print(evidence.table())
     assert evidence.gaps("none").mean() <= -0.12
     for method in ("redo", "cbp", "shrink_perturb"):

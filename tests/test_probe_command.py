@@ -20,13 +20,14 @@ from torch import nn
 from typer.testing import CliRunner, Result
 
 from lopgym.agents.anatomy import anatomy_of
+from lopgym.agents.stand_in import as_its_own
 from lopgym.probes import probes
 from lopgym.probes.captures import Captures
 from lopgym.probes.null import Null, null
 from lopgym.record import RunFolder, series
 from lopgym.studies import cadence, cli
 from lopgym.studies.cadence import SHARE, Cadence
-from lopgym.studies.collecting import as_its_own, collect
+from lopgym.studies.collecting import collect
 from lopgym.studies.compose import from_keywords
 from lopgym.studies.findings import RULES, Rule, findings
 from lopgym.studies.probing import Look, look

@@ -10,7 +10,11 @@ import pytest
 from numpy.typing import NDArray
 
 from lopgym.record import RunFolder
+from lopgym.studies.compose import from_keywords
+from lopgym.studies.gathering import gather
+from lopgym.studies.parallel import RunsFailed
 from lopgym.studies.probe_evidence import Readings, correlations, foretells, read, redundant, table
+from lopgym.studies.run import run_path
 
 Floats = NDArray[np.float64]
 
@@ -149,3 +153,14 @@ def test_the_table_puts_the_strongest_first_and_says_what_does_not_vary() -> Non
     assert "+1.00\\* | [+1.00, +1.00]" in rows[0]
     assert "does not vary" in rows[2]
     assert all(row.count("|") == 8 for row in rows)
+
+
+def test_half_a_run_is_no_evidence(tmp_path: Path) -> None:
+    """A finished run is read, an interrupted one is named and neither read nor trained over."""
+    plan = from_keywords("catch_dqn", runs_dir=str(tmp_path), tasks=1)
+    folder = RunFolder(run_path(plan)).create()
+    folder.write_about({"status": "finished"})
+    assert gather({"a": plan}, workers=1) == {"a": folder}
+    folder.write_about({"status": "interrupted"})
+    with pytest.raises(RunsFailed, match=r"run 'a' failed: .* holds a run already"):
+        gather({"a": plan}, workers=1)

@@ -50,6 +50,11 @@ class RunFolder:
         self.checkpoints.mkdir(parents=True, exist_ok=True)
         return self
 
+    @property
+    def finished(self) -> bool:
+        """Whether a run was trained to its end in there."""
+        return self.about.exists() and json.loads(self.about.read_text())["status"] == "finished"
+
     def write_config(self, config: Mapping[str, Any]) -> None:
         """Write the resolved config."""
         self.config.write_text(yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True))
