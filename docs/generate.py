@@ -130,7 +130,7 @@ def _cite(entry: Entry[Any]) -> str:
 def worlds() -> str:
     """Overview of the worlds, then a page each."""
     rows = [
-        (f"[`lopgym/{e.facts['id']}`](#{_anchor(e)})", e.summary, ", ".join(f"`{p}`" for p in _parameters(e)))
+        (f"[`lopgym/{e.facts['id']}`](#lopgym{e.facts['id'].lower()})", e.summary, _listed(_parameters(e)))
         for e in environments
     ]
     return "\n\n".join([table(("id", "what it is", "can drift"), rows), *map(world_page, environments)])
@@ -154,8 +154,8 @@ def _needs(entry: Entry[Any]) -> str:
     return f'Needs `pip install "lopgym[{world.extra}]"`. There is no native batch of it, only separate copies.\n\n'
 
 
-def _anchor(entry: Entry[Any]) -> str:
-    return f"lopgym{entry.facts['id']}".lower()
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
 
 
 def _parameters(entry: Entry[Any]) -> dict[str, Any]:
@@ -171,8 +171,11 @@ def _declared(layer: Any) -> dict[str, Any]:
 
 def layer_table() -> str:
     """Overview of the layers that go around any world."""
-    rows = [(f"`{e.name}`", e.summary, ", ".join(f"`{name}`" for name in _declared(e.make))) for e in layers]
-    return table(("layer", "what it does", "can drift"), rows)
+    rows = [
+        (f"`{e.name}`", e.summary, _listed(_declared(e.make)), "yes" if e.facts["preserves_optimum"] else "no")
+        for e in layers
+    ]
+    return table(("layer", "what it does", "can drift", "preserves the optimum"), rows)
 
 
 def drifting(entry: Entry[Any]) -> str:
@@ -231,7 +234,7 @@ def mitigation_pages() -> str:
         (
             _link(e.name),
             e.summary,
-            ", ".join(f"`{seam}`" for seam in _seams(e.make)),
+            _listed(_seams(e.make)),
             "yes" if e.facts.get("oracle") else "no",
             ", ".join(f"`{k}={v}`" for k, v in (e.facts["null"] or {}).items()) or e.facts.get("null_reason", ""),
             _cite(e),
@@ -254,12 +257,9 @@ def study_table() -> str:
         text = file.read_text()
         question = " ".join(re.findall(r"^# (?!@package)(.*)", text, re.MULTILINE)[:1])
         config = yaml.safe_load(text)
-        rows.append((f"`{file.stem}`", question, str(config["tasks"]), _steps(config["steps_per_task"])))
+        steps = config["steps_per_task"] if isinstance(config["steps_per_task"], int) else "as the agent needs"
+        rows.append((f"`{file.stem}`", question, str(config["tasks"]), str(steps)))
     return table(("study", "question", "tasks", "steps per task"), rows)
-
-
-def _steps(given: int | str) -> str:
-    return str(given) if isinstance(given, int) else "as the agent needs"
 
 
 def agent_pages() -> str:

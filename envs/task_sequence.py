@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from lopgym.envs import environments
 from lopgym.envs.common_space import common_action, common_observation, own_action, padded
 from lopgym.envs.painting import Image, centred
-from lopgym.envs.tasks import Named, as_tasks
+from lopgym.envs.tasks import Named, as_tasks, begins_anew
 from lopgym.envs.variants import MAX_INDEX
 from lopgym.envs.world import METADATA, BatchedWorld, Mask, Step
 from lopgym.physics import Physics, Value, param
@@ -37,7 +37,8 @@ class BatchedTaskSequence(BatchedWorld):
     ## Description
     Any Gymnasium ids in a row, with one network for all of them. Nothing tells the agent which one it is in, except
     what it sees. Each copy owns one instance of each environment that it has met. The batch steps them in turn, so it
-    is as fast as they are and no faster; what they say in `info` is not passed on.
+    is as fast as they are and no faster; what they say in `info` is not passed on. It can be copied and pickled if they
+    can: not in the middle of Gymnasium's own MuJoCo and Box2D environments, copies of which begin anew; ours go on.
 
     ## Action Space
     Of discrete actions, `Discrete(most)`, the largest of all: action a of a task with n actions is a modulo n. Of
@@ -122,6 +123,18 @@ class BatchedTaskSequence(BatchedWorld):
         for made in self._made:
             for env in made.values():
                 env.close()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a copy needs to go on.
+
+        Raises:
+            TypeError: a task that has been met would not go on in a copy.
+        """
+        met = {number: env for made in self._made for number, env in made.items()}
+        if anew := [str(self._tasks[number]) for number, env in sorted(met.items()) if begins_anew(env)]:
+            raise TypeError(f"{' and '.join(anew)} cannot be copied or pickled once met: a copy would begin anew")
+        state: dict[str, Any] = super().__getstate__()
+        return state
 
     def _begin(self, mask: Mask) -> None:
         seeds = self.integers(2**31)

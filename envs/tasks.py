@@ -9,7 +9,10 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
+from gymnasium.utils import EzPickle
 
+from lopgym.envs.borrowed import Borrowed
+from lopgym.envs.layers import stack
 from lopgym.registry import nearest
 
 Named = str | tuple[str, Mapping[str, Any]]
@@ -77,6 +80,16 @@ def as_tasks(ids: Sequence[Named]) -> tuple[Task, ...]:
     if not ids:
         raise ValueError(f"ids={ids!r} must be a list of at least one registered environment")
     return tuple(_as_task(named) for named in ids)
+
+
+def begins_anew(env: gym.Env[Any, Any]) -> bool:
+    """Whether a copy of `env` is made from its arguments and does not go on, as those of Gymnasium's EzPickle are."""
+    for layer in stack(env):
+        if isinstance(layer, Borrowed):  # these take a copy to where the original is
+            return False
+        if getattr(type(layer), "__getstate__", None) is EzPickle.__getstate__:
+            return True
+    return False
 
 
 def one_line(told: Any) -> str:

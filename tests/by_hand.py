@@ -8,7 +8,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-from tests.play import action_space, id_of, layered, random_actions, restless
+from tests.play import action_space, id_of, layered, random_actions, restless, swaying
 
 COPIES, SEED, STEPS, LIMIT = 3, 5, 24, 5  # Catch ends by itself in the step in which its time is up
 Run = list[list[Any]]  # by copy, what it says: (seen, news) where it begins, (seen, reward, over, cut, news) at a step
@@ -31,7 +31,7 @@ def digest(run: Run) -> str:
 
 def run_options(world: str) -> dict[str, Any]:
     """Return what the id is made with: everything moves, episodes are short."""
-    return {"drifts": restless(world, 6), "world_seed": 7, "max_episode_steps": LIMIT}
+    return {"drifts": restless(world, 6) | swaying(), "world_seed": 7, "max_episode_steps": LIMIT}
 
 
 def run_actions(world: str) -> list[Any]:

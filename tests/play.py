@@ -82,6 +82,11 @@ def restless(world: str, period: int) -> dict[str, Any]:
     return hurried(world, period) | {"reward_scale": walk}
 
 
+def swaying() -> dict[str, Any]:
+    """Return a drift, of a layer that fits every world, that moves at every step and never jumps."""
+    return {"reward_noise": {"kind": "sine", "mean": 0.5, "amplitude": 0.4, "period": 9.0}}
+
+
 def layered(world: str, period: int, *, native: bool = True) -> dict[str, Any]:
     """Return drifts of every parameter of every layer that fits a world, to its default again and again.
 

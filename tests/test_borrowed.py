@@ -24,6 +24,8 @@ from lopgym.envs import environments
 from lopgym.envs.borrowed import Borrowed
 from lopgym.envs.build import batched, single
 from lopgym.studies import cli, listing
+from lopgym.studies.compose import from_keywords
+from lopgym.studies.run import execute
 from tests.play import WORLDS, id_of, layered, random_actions, same
 
 BORROWED = [entry.name for entry in environments if issubclass(entry.make, Borrowed)]
@@ -376,6 +378,39 @@ def test_without_the_extra_training_says_how_to_get_it(tmp_path: Path) -> None:
     result = CliRunner().invoke(cli.app, words)
     assert result.exit_code == 2
     assert 'pip install "lopgym[mujoco]"' in " ".join(result.output.split())
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of a run that was trained where MuJoCo was installed."""
+    agent = {"kind": "ppo", "n_steps": 16, "batch_size": 16, "n_epochs": 1}
+    tiny = {"tasks": 1, "steps_per_task": 16, "probes": "none", "evaluation.every": 0, "env.n_envs": 1}
+    runs = str(tmp_path_factory.mktemp("runs"))
+    return execute(from_keywords("custom", env="inverted_pendulum", agent=agent, runs_dir=runs, **tiny)).path
+
+
+@needs_mujoco
+@pytest.mark.parametrize("words", [("probe",), ("record", "--task", "0")], ids=lambda words: words[0])
+def test_without_the_extra_a_run_says_how_to_get_it(
+    words: tuple[str, ...], run: Path, request: pytest.FixtureRequest
+) -> None:
+    """Whoever gets a run of somebody else's is told in one line, whatever it is to be done with it."""
+    request.getfixturevalue("bare")
+    result = CliRunner().invoke(cli.app, [*words, str(run)])
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr == 'error: InvertedPendulumEnv needs an extra: pip install "lopgym[mujoco]"\n'
+
+
+@needs_mujoco
+def test_without_a_display_a_film_says_what_to_set(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What MuJoCo would end the process for."""
+    if sys.platform != "linux":
+        pytest.skip("other systems have one")
+    for screen in ("MUJOCO_GL", "DISPLAY", "WAYLAND_DISPLAY"):
+        monkeypatch.delenv(screen, raising=False)
+    result = CliRunner().invoke(cli.app, ["record", str(run), "--task", "0"])
+    assert (result.exit_code, len(result.stderr.splitlines())) == (2, 1)
+    assert "MUJOCO_GL=egl" in result.stderr
 
 
 def test_importing_and_registering_import_no_simulator() -> None:

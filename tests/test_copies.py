@@ -12,7 +12,18 @@ import pytest
 
 from lopgym.envs.build import batched, single
 from lopgym.envs.telling import ChangeFlag, TellingVector
-from tests.play import BATCHED, LAYERED, action_space, every_batch, every_world, layered, random_actions, restless, same
+from tests.play import (
+    BATCHED,
+    LAYERED,
+    action_space,
+    every_batch,
+    every_world,
+    layered,
+    random_actions,
+    restless,
+    same,
+    swaying,
+)
 
 COPIES, STEPS = 3, 24
 MOMENTS = (0, 1, 6, 13)  # steps after which copies are made
@@ -26,7 +37,7 @@ def _time(world: str) -> dict[str, Any]:
     more = {"reward_shift": {"kind": "cycle", "values": [0.0, 1.0, 5.0], "period": 1}}
     clocks = {"observation_order": "episode", "reward_scale": "step", "reward_shift": "trigger"}
     trigger = {"threshold": -1e9, "window": 2, "cap": 17}
-    return {"drifts": restless(world, 4) | more, "clocks": clocks, "trigger": trigger}
+    return {"drifts": restless(world, 4) | swaying() | more, "clocks": clocks, "trigger": trigger}
 
 
 def _step(env: Any, action: Any, mode: str) -> list[Any]:

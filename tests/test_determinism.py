@@ -13,7 +13,7 @@ import pytest
 
 from tests.by_hand import Run, by_hand, digest, with_layers
 from tests.play import BATCHED, LAYERED, WORLDS
-from tests.ways import FORKED, NATIVE, SEPARATE, SPAWNED, told
+from tests.ways import ANY, FORKED, NATIVE, SPAWNED, told
 
 # Python hashes texts anew in every process: what depends on a hash would differ here.
 _FRESH = """
@@ -26,7 +26,7 @@ print(json.dumps([*(digest(by_hand(world)) for world in worlds), *(digest(with_l
 # Processes cost: the fast tests have some worlds in them, the slow ones all; spawned ones cost seconds each.
 WAYS_OF_WORLDS = [
     *((world, way) for world in BATCHED for way in NATIVE),
-    *((world, way) for world in WORLDS for way in SEPARATE),
+    *((world, way) for world in WORLDS for way in ANY),
     *(pytest.param(w, way, marks=pytest.mark.slow if i % 6 else []) for i, w in enumerate(WORLDS) for way in FORKED),
     *(pytest.param(world, way, marks=pytest.mark.slow) for world in WORLDS[::6] for way in SPAWNED),
 ]

@@ -12,7 +12,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lopgym.envs.build import batched, single
-from tests.play import BATCHED, LAYERED, WORLDS, action_space, every_world, layered, random_actions, restless, same
+from tests.play import (
+    BATCHED,
+    LAYERED,
+    WORLDS,
+    action_space,
+    every_world,
+    layered,
+    random_actions,
+    restless,
+    same,
+    swaying,
+)
 
 COPIES, STEPS, SEED, LENGTH = 3, 25, 3, 105
 MODES = ("SameStep", "NextStep", "Disabled")
@@ -82,7 +93,7 @@ class Life:
 def _drifts(world: str, layers: bool) -> dict[str, Any]:
     if layers:
         return layered(world, 3)
-    return restless(world, 3) | {"reward_shift": {"kind": "cycle", "values": [0.0, 1.0, 5.0], "period": 1}}
+    return restless(world, 3) | swaying() | {"reward_shift": {"kind": "cycle", "values": [0.0, 1.0, 5.0], "period": 1}}
 
 
 def _made(world: str, mode: str | None, layers: bool) -> Any:
@@ -130,7 +141,7 @@ def _assert_forgotten(world: str, mode: str | None, layers: bool, history: Histo
 
 
 CASES = [*((world, False) for world in WORLDS), *((world, True) for world in LAYERED)]
-LONG = [(world, layers, "NextStep" if world in BATCHED else None) for world, layers in CASES]
+LONG = [(w, layers, mode) for w, layers in CASES for mode in (None, *["NextStep"] * (w in BATCHED))]
 
 
 @pytest.mark.parametrize(("world", "layers", "mode"), LONG)

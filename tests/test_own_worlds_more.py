@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import pickle
 import sys
+from copy import deepcopy
 from typing import Any
 
 import gymnasium as gym
@@ -21,7 +23,7 @@ from lopgym.envs.build import batched, single
 from lopgym.envs.common_space import common_action, common_observation, own_action
 from lopgym.envs.nonstationary import NonStationary
 from lopgym.envs.shared_context import SharedContext, SharedContextVector
-from tests.play import random_actions
+from tests.play import random_actions, same
 
 WORLDS = ("forager", "latent_context", "pixel_breakout", "task_sequence")
 PARAMETERS = [(world, field) for world in WORLDS for field in dataclasses.fields(environments[world].make.physics_type)]
@@ -430,6 +432,36 @@ def test_a_task_behind_an_extra_says_how_to_get_it(monkeypatch: pytest.MonkeyPat
     ) as error:
         single("task_sequence", ids=["CartPole-v1", "LunarLander-v3"])
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("extra", "ids"),
+    [("mujoco", ("Pendulum-v1", "InvertedPendulum-v5")), ("Box2D", ("CartPole-v1", "LunarLander-v3"))],
+)
+def test_a_copy_that_would_begin_anew_is_refused(extra: str, ids: tuple[str, str]) -> None:
+    """Gymnasium makes a copy from its arguments, and says nothing; we refuse, once such a task has been met."""
+    pytest.importorskip(extra)
+    env, world = _inside("task_sequence", ids=ids)
+    deepcopy(env)  # the first is played
+    world.set_physics(task=1)
+    env.reset()
+    for copied in (deepcopy, pickle.dumps):
+        with pytest.raises(TypeError, match=rf"^{ids[1]} cannot be copied or pickled once met: a copy would .* anew$"):
+            copied(env)
+
+
+def test_a_body_of_ours_goes_on_in_a_copy_of_a_sequence() -> None:
+    """Though Gymnasium's is inside it."""
+    pytest.importorskip("mujoco")
+    env, _ = _inside("task_sequence", ids=[("lopgym/InvertedPendulum-v0", {"drifts": {}})])
+    action = np.full(env.action_space.shape, 0.3, np.float32)
+    for _ in range(5):
+        env.step(action)
+    twins = [deepcopy(env), pickle.loads(pickle.dumps(env)), env]
+    for _ in range(5):
+        one, other, original = [twin.step(action) for twin in twins]
+        assert same(one, original)
+        assert same(other, original)
 
 
 @pytest.mark.parametrize(

@@ -80,7 +80,8 @@ def _monitored(world: str, options: dict[str, Any]) -> list[Callable[[], gym.Env
     return [lambda: Monitor(gym.make(id_of(world), stride=COPIES, **options))] * COPIES
 
 
-def _native(world: str, options: dict[str, Any]) -> gym.vector.VectorEnv[Any, Any, Any]:
+def _unasked(world: str, options: dict[str, Any]) -> gym.vector.VectorEnv[Any, Any, Any]:
+    """Make what there is, a native batch where it can be."""
     return make_vec(id_of(world), COPIES, autoreset_mode="SameStep", **options)
 
 
@@ -89,10 +90,11 @@ def _in_mode(world: str, options: dict[str, Any], mode: str) -> gym.vector.Vecto
 
 
 NATIVE: dict[str, Callable[[str, dict[str, Any]], Any]] = {
-    "native": _native,
-    "native, for Stable-Baselines3": lambda world, options: GymVecEnv(_native(world, options)),
+    "native": lambda world, options: _in_mode(world, options, "vector_entry_point"),
+    "native, for Stable-Baselines3": lambda world, options: GymVecEnv(_unasked(world, options)),
 }
-SEPARATE: dict[str, Callable[[str, dict[str, Any]], Any]] = {
+ANY: dict[str, Callable[[str, dict[str, Any]], Any]] = {
+    "unasked": _unasked,
     "sync": lambda world, options: _in_mode(world, options, "sync"),
     "DummyVecEnv": lambda world, options: DummyVecEnv(_monitored(world, options)),
 }
@@ -106,4 +108,4 @@ SPAWNED: dict[str, Callable[[str, dict[str, Any]], Any]] = {
     ),
     "SubprocVecEnv, spawned": lambda world, options: SubprocVecEnv(_monitored(world, options), start_method="spawn"),
 }
-WAYS = NATIVE | SEPARATE | FORKED | SPAWNED
+WAYS = NATIVE | ANY | FORKED | SPAWNED
