@@ -25,10 +25,15 @@ class Batch:
         observations: (B, ...), as the network reads them.
         loss: maps them to the loss of each sample, (B,), as the agent's training takes it: the mean is its loss on this
             batch. Actions, targets, advantages and the policy of the rollout are fixed.
+        regression: maps them to what each head that learns values says of the samples, and what it is to say: head to
+            two of (B,).
+        ages: env steps, over all copies, taken since each sample was, (B,).
     """
 
     observations: Tensor
     loss: Callable[[Tensor], Tensor]
+    regression: Callable[[Tensor], Mapping[str, tuple[Tensor, Tensor]]]
+    ages: Tensor
 
 
 @dataclass(frozen=True)
@@ -42,6 +47,9 @@ class Anatomy:
         forward: runs every trunk on observations without drawing a random number.
         layers: hidden layers of all trunks.
         heads: output maps by name.
+        value_heads: names of those that say returns to be expected: a critic, and a Q network, of each action.
+        action_heads: names of those that say a number for each discrete action, the greatest for the best: the logits
+            of a policy, and again the values of a Q network, which is all the policy it has.
         batch: draws n recent samples with the given generator.
         action_probabilities: observations (B, ...) to the behaviour's action probabilities (B, A); None if actions
             are not discrete.
@@ -54,6 +62,8 @@ class Anatomy:
     forward: Callable[[Tensor], object]
     layers: tuple[Layer, ...]
     heads: Mapping[str, Affine]
+    value_heads: tuple[str, ...]
+    action_heads: tuple[str, ...]
     batch: Callable[[int, torch.Generator], Batch]
     action_probabilities: Callable[[Tensor], Tensor] | None
     fresh: Callable[[], Mapping[str, Tensor]]

@@ -128,7 +128,7 @@ class Plasticity(BaseCallback):
     def _refuse_what_cannot_be_measured(self) -> None:
         if self._anatomy.action_probabilities is None:
             for name, probe in self.probes.items():
-                if "action_probabilities" in requests(probe):
+                if not {"action_probabilities", "preferences"}.isdisjoint(requests(probe)):
                     raise Unavailable(f"probe {name!r} needs discrete actions, not {self.model.action_space}")
 
     def _make_learner(self, anatomy: Anatomy) -> Learner:

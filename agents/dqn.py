@@ -39,7 +39,12 @@ def anatomy(model: DQN) -> Anatomy:
         size = buffer.buffer_size if buffer.full else buffer.pos
         steps, copies = (torch.randint(high, (n,), generator=rng).numpy() for high in (max(size, 1), buffer.n_envs))
         seen = buffer._normalize_obs(buffer.observations[steps, copies], model.get_vec_normalize_env())
-        return Batch(torch.as_tensor(seen, device=model.device), partial(td_losses, model, (steps, copies)))
+        return Batch(
+            observations=torch.as_tensor(seen, device=model.device),
+            loss=partial(td_losses, model, (steps, copies)),
+            regression=lambda seen: {"q.head": td_regression(model, (steps, copies), seen)},
+            ages=torch.as_tensor(ages(buffer, steps)),
+        )
 
     def action_probabilities(seen: Tensor) -> Tensor:
         q = cast(Tensor, network(seen))
@@ -54,6 +59,8 @@ def anatomy(model: DQN) -> Anatomy:
         forward=network,
         layers=hidden_layers("q", [network.features_extractor, *body], [head], torch_default),
         heads={"q.head": head},
+        value_heads=("q.head",),
+        action_heads=("q.head",),
         batch=batch,
         action_probabilities=action_probabilities,
         fresh=lambda: policy.make_q_net().state_dict(),
@@ -69,6 +76,14 @@ def td_targets(model: DQN, following: Tensor, rewards: Tensor, discounts: Tensor
 
 def td_losses(model: DQN, rows: Rows, observations: Tensor) -> Tensor:
     """Return the Huber loss of the TD error of each stored transition, (B,), as `DQN.train` takes it.
+
+    Arguments and refusals are those of `td_regression`.
+    """
+    return nn.functional.smooth_l1_loss(*td_regression(model, rows, observations), reduction="none")
+
+
+def td_regression(model: DQN, rows: Rows, observations: Tensor) -> tuple[Tensor, Tensor]:
+    """Return Q(s, a) of each stored transition and the TD target that it regresses on, both (B,).
 
     Args:
         model: in training; its target network and its replay buffer are read, and neither is changed.
@@ -91,8 +106,13 @@ def td_losses(model: DQN, rows: Rows, observations: Tensor) -> Tensor:
         )
     )
     targets = td_targets(model, following, rewards, going_on * model.gamma)
-    q = model.q_net(observations).gather(1, actions.long()).squeeze(1)
-    return nn.functional.smooth_l1_loss(q, targets, reduction="none")
+    return model.q_net(observations).gather(1, actions.long()).squeeze(1), targets
+
+
+def ages(buffer: ReplayBuffer, steps: NDArray[Any]) -> NDArray[Any]:
+    """Return how many env steps, over all copies, were stored after those at rows `steps` of a buffer, a ring."""
+    rows = buffer.buffer_size if buffer.full else max(buffer.pos, 1)
+    return (buffer.pos - 1 - steps) % rows * buffer.n_envs
 
 
 @agents.register("dqn", algorithm=DQN, anatomy=anatomy, rollout=("train_freq",), actions=("Discrete",))

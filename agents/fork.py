@@ -4,20 +4,36 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from dataclasses import dataclass, replace
+from statistics import fmean
+from typing import Annotated, Any
 
 import torch
+from annotated_types import Ge, Interval
 from stable_baselines3.common.callbacks import BaseCallback
 
 from lopgym.agents.anatomy import Anatomy, anatomy_of
 from lopgym.agents.problems import random_problem, source_of, streams
-from lopgym.bounds import PositiveInt
-from lopgym.probes.fitting import Budget, Trainee
+from lopgym.bounds import NonNegativeInt, PositiveInt
+from lopgym.probes.fitting import Budget, Problem, Trainee
 from lopgym.probes.fork import Trial, compare, restarted, trial
 from lopgym.probes.recording import undisturbed
+from lopgym.probes.trainability import explained, one_step_losses, one_step_plasticity
 from lopgym.seeding import derive
 
 Write = Callable[[int, Mapping[str, float]], None]
+Samples = Annotated[int, Interval(gt=0, le=2**16)]  # each is a row of a matrix that is held in memory
+
+ONE_STEP_SAMPLES = 32  # of a problem, each learned by itself in one step
+ONE_STEP_PROBLEMS = ("live", "live_value")  # whose loss of a sample is never negative, as a share of it needs
+
+
+@dataclass(frozen=True)
+class Race:
+    """One repeat of a fork: what came of each problem, and what was read beside; readings by tag below `probe/`."""
+
+    trials: Mapping[str, Trial]
+    readings: Mapping[str, float]
 
 
 class ForkProbe(BaseCallback):
@@ -28,11 +44,18 @@ class ForkProbe(BaseCallback):
     random targets on the same observations (`random`). No mitigation acts in the race, but `trunk`, `head` and
     `optimizer` are those that mitigations left at the task change: in a list of callbacks it stands behind Plasticity.
 
-    Tags are `probe/fork/<problem>/<what>`, as `lopgym.probes.fork.compare` names them, at the last step of the task.
+    Tags are, at the last step of the task,
+
+    - `probe/fork/<problem>/<what>`, as `lopgym.probes.fork.compare` names them;
+    - `probe/random_target_fit/<contender>`: share R^2 of the random targets that it has taken on after the race, the
+      mean over repeats;
+    - `probe/one_step_plasticity/<problem>`, for `live` and `live_value`: share of the loss of one sample that one step
+      of plain gradient descent on it takes away, clip(1 - L_after / L_before, 0, 1), at the agent's own learning rate,
+      the mean over 32 samples a repeat; and `.../fresh`, the same of the fresh networks.
 
     Args:
         steps_per_task: env steps over all copies between two task changes.
-        every: tasks from one fork to the next; the first is task 0.
+        every: tasks from one fork to the next; the first is task 0. 0 is never.
         updates: gradient steps of each contender.
         repeats: fresh networks, random targets and orders of the data, for the interval; at least 2.
         samples: transitions in a problem.
@@ -47,10 +70,10 @@ class ForkProbe(BaseCallback):
         self,
         *,
         steps_per_task: PositiveInt,
-        every: PositiveInt = 1,
+        every: NonNegativeInt = 1,
         updates: PositiveInt = 100,
-        repeats: int = 5,
-        samples: PositiveInt = 256,
+        repeats: Annotated[int, Ge(2)] = 5,
+        samples: Samples = 256,
         write: Write = lambda step, values: None,
         seed: int = 0,
     ) -> None:
@@ -77,7 +100,7 @@ class ForkProbe(BaseCallback):
         task = self.num_timesteps // self.steps_per_task
         if task > self._task:
             self._task = task
-            self._entered = self._copy(self._anatomy) if task % self.every == 0 else None
+            self._entered = self._copy(self._anatomy) if self.every and task % self.every == 0 else None
 
     def _on_step(self) -> bool:
         return True
@@ -98,16 +121,17 @@ class ForkProbe(BaseCallback):
         model: Any = self.model
         heads = _names_of_heads(self._anatomy)
         budget = Budget(self.updates, model.batch_size, self._longest)
-        repeats = [self._race(entered, heads, budget, repeat) for repeat in range(self.repeats)]
+        races = [self._race(entered, heads, budget, repeat) for repeat in range(self.repeats)]
         values = {
             f"probe/fork/{problem}/{what}": value
-            for problem in repeats[0]
-            for what, value in compare([trials[problem] for trials in repeats]).items()
+            for problem in races[0].trials
+            for what, value in compare([race.trials[problem] for race in races]).items()
         }
+        values |= {f"probe/{tag}": fmean(race.readings[tag] for race in races) for tag in races[0].readings}
         self._seconds += time.process_time() - started
         self.write(self.num_timesteps, values | {"time/fork_cpu_seconds": self._seconds})
 
-    def _race(self, entered: Trainee, heads: frozenset[str], budget: Budget, repeat: int) -> dict[str, Trial]:
+    def _race(self, entered: Trainee, heads: frozenset[str], budget: Budget, repeat: int) -> Race:
         """Hold one race on every problem, with streams of its own."""
         seed = derive(self.seed, "fork", self.num_timesteps, repeat)
         seen = self._anatomy.observations(self.samples, torch.Generator().manual_seed(seed))
@@ -115,8 +139,24 @@ class ForkProbe(BaseCallback):
             problems = self._source.live(self.model, self.samples)
             asking = restarted(entered, self._anatomy.fresh()).network
             fresh = self._anatomy.fresh()
-        problems["random"] = random_problem(self._source.outputs, asking, seen)
-        return {name: trial(entered, heads, fresh, problem, budget, seed) for name, problem in problems.items()}
+        guess = random_problem(self._source.outputs, asking, seen)
+        everything = problems | {"random": guess}
+        trials = {name: trial(entered, heads, fresh, problem, budget, seed) for name, problem in everything.items()}
+        fits = {
+            f"random_target_fit/{name}": explained(loss, guess.spread) for name, loss in trials["random"].losses.items()
+        }
+        return Race(trials, fits | _one_step(entered, restarted(entered, fresh), problems))
+
+
+def _one_step(entered: Trainee, fresh: Trainee, problems: Mapping[str, Problem]) -> dict[str, float]:
+    """Return by which share, on average, one step on a sample brings down its loss, in this network and a fresh one."""
+    rate, found = entered.optimizer.param_groups[0]["lr"], {}
+    for name in (name for name in ONE_STEP_PROBLEMS if name in problems):
+        few = replace(problems[name], samples=min(problems[name].samples, ONE_STEP_SAMPLES))
+        for end, trainee in (("", entered), ("/fresh", fresh)):
+            shares = one_step_plasticity(*one_step_losses(trainee.network, few, rate))
+            found[f"one_step_plasticity/{name}{end}"] = shares.mean().item()
+    return found
 
 
 def _names_of_heads(anatomy: Anatomy) -> frozenset[str]:

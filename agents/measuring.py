@@ -8,12 +8,14 @@ import torch
 from torch import Tensor
 
 from lopgym.agents.anatomy import Anatomy
+from lopgym.probes.behaviour import AGAIN, Behaviour
 from lopgym.probes.captures import Captures, measure, requests
+from lopgym.probes.memory import keep_freed_memory
 from lopgym.seeding import derive
 
 Probe = Callable[..., dict[str, float]]
 
-PREVIOUS = "previous_"  # requests of this prefix are what the rest of their name was at the last measurement
+PREVIOUS = "previous_"  # requests of this prefix are of the last measurement, or of the network that it had
 
 
 class Measuring:
@@ -31,13 +33,15 @@ class Measuring:
 
     def __init__(self, anatomy: Anatomy, probes: Mapping[str, Probe], *, seed: int = 0, samples: int = 256) -> None:
         """Remember the start."""
+        keep_freed_memory()
         self._anatomy, self._probes, self._seed, self._samples = anatomy, dict(probes), seed, samples
         network = anatomy.network
         held = [*network.named_parameters(), *network.named_buffers()]
         self._initial = {name: tensor.detach().clone() for name, tensor in held}
         self._rows = torch.Generator().manual_seed(derive(seed, "probes"))
         asked = {request for probe in self._probes.values() for request in requests(probe)}
-        self._remembered = sorted(r.removeprefix(PREVIOUS) for r in asked if r.startswith(PREVIOUS))
+        earlier = {request.removeprefix(PREVIOUS) for request in asked if request.startswith(PREVIOUS)}
+        self._remembered = sorted({"parameters" if what in AGAIN else what for what in earlier})
         self._previous: dict[str, dict[str, Tensor]] = {}
 
     def __call__(self, step: int) -> dict[str, float]:
@@ -65,6 +69,7 @@ class Measuring:
             loss=batch.loss,
             rng=torch.Generator().manual_seed(derive(self._seed, "probes", "draws", step)),
             previous=self._previous,
+            behaviour=Behaviour(anatomy.value_heads, anatomy.action_heads, batch.regression, batch.ages),
         )
 
     def _first(self) -> dict[str, Probe]:

@@ -7,11 +7,13 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Annotated, Any, cast
 
+import numpy as np
 import torch
 from annotated_types import MinLen
 from gymnasium import spaces
 from numpy.typing import NDArray
 from stable_baselines3 import PPO
+from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
 from torch.distributions import Distribution
@@ -34,7 +36,12 @@ def anatomy(model: PPO) -> Anatomy:
         seen = buffer.observations.reshape(-1, *buffer.obs_shape)  # (steps, copies, ...) before training, flat after
         size = len(seen) if buffer.full or buffer.generator_ready else max(buffer.pos * buffer.n_envs, 1)
         rows = torch.randint(size, (n,), generator=rng).numpy()
-        return Batch(torch.as_tensor(seen[rows], device=model.device), partial(clipped_losses, model, rows))
+        return Batch(
+            observations=torch.as_tensor(seen[rows], device=model.device),
+            loss=partial(clipped_losses, model, rows),
+            regression=lambda seen: {"critic.head": value_regression(model, rows, seen)},
+            ages=torch.as_tensor(ages(buffer, rows)),
+        )
 
     def forward(seen: Tensor) -> None:
         policy.get_distribution(seen)
@@ -44,6 +51,7 @@ def anatomy(model: PPO) -> Anatomy:
         return cast(Tensor, policy.get_distribution(seen).distribution.probs)
 
     layers, heads = _trunks(policy)
+    discrete = isinstance(model.action_space, spaces.Discrete)
     return Anatomy(
         network=policy,
         target=None,
@@ -51,8 +59,10 @@ def anatomy(model: PPO) -> Anatomy:
         forward=forward,
         layers=layers,
         heads=heads,
+        value_heads=("critic.head",),
+        action_heads=("actor.head",) if discrete else (),
         batch=batch,
-        action_probabilities=action_probabilities if isinstance(model.action_space, spaces.Discrete) else None,
+        action_probabilities=action_probabilities if discrete else None,
         fresh=lambda: model.policy_class(
             model.observation_space, model.action_space, model.lr_schedule, **model.policy_kwargs
         ).state_dict(),
@@ -89,6 +99,23 @@ def clipped_losses(model: Any, rows: NDArray[Any], observations: Tensor) -> Tens
     bonus = -log_probs if entropy is None else entropy
     losses: Tensor = model.vf_coef * (returns - values) ** 2 - surrogate - model.ent_coef * bonus
     return losses
+
+
+def value_regression(model: Any, rows: NDArray[Any], observations: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the value of each stored sample, as it is now, and the return that it regresses on, both (B,).
+
+    Arguments are those of `clipped_losses`.
+    """
+    returns = torch.as_tensor(model.rollout_buffer.returns.reshape(-1)[rows], device=model.device)
+    return model.policy.predict_values(observations).flatten(), returns
+
+
+def ages(buffer: RolloutBuffer, rows: NDArray[Any]) -> NDArray[Any]:
+    """Return how many env steps, over all copies, were collected after the samples at `rows` of a flattened rollout."""
+    # flattened by rows before training, and copy by copy once training has begun
+    steps = rows % buffer.buffer_size if buffer.generator_ready else rows // buffer.n_envs
+    since: NDArray[Any] = np.maximum(buffer.pos - 1 - steps, 0) * buffer.n_envs
+    return since
 
 
 def _trunks(policy: Any) -> tuple[tuple[Layer, ...], dict[str, Affine]]:

@@ -22,6 +22,30 @@ Outputs = Callable[[Any, Tensor], Tensor]
 
 
 @dataclass(frozen=True)
+class RandomProblem(Problem):
+    """Regress on random targets, which lie about what each network says before it learns them.
+
+    Args:
+        spread: mean squared distance of the targets from their mean, the loss of whoever knows no more than that.
+        about: shifts the targets by an offset, (O,).
+        outputs: what a network says of all samples, (N, O).
+    """
+
+    spread: float
+    about: Callable[[Tensor], Problem]
+    outputs: Callable[[nn.Module], Tensor]
+
+    def asked_of(self, network: nn.Module) -> Problem:
+        """Return the problem with targets about the mean of what `network` says, arXiv:2303.01486 sec. 3.1.
+
+        Or a network whose outputs are far from 0, as values are, would first have to come back from there, and a fresh
+        one would not.
+        """
+        with undisturbed(network):
+            return self.about(self.outputs(network).mean(dim=0))
+
+
+@dataclass(frozen=True)
 class Source:
     """How to make problems of the agents of one algorithm.
 
@@ -61,7 +85,7 @@ def streams(seed: int) -> Iterator[None]:
             np.random.set_state(state)
 
 
-def random_problem(outputs: Outputs, fresh: nn.Module, observations: Tensor) -> Problem:
+def random_problem(outputs: Outputs, fresh: nn.Module, observations: Tensor) -> RandomProblem:
     """Make a problem of random targets for all heads together: the mean squared error over samples and outputs.
 
     Args:
@@ -72,10 +96,16 @@ def random_problem(outputs: Outputs, fresh: nn.Module, observations: Tensor) -> 
     with undisturbed(fresh):
         targets = random_targets(outputs(fresh, observations))
 
-    def loss(network: nn.Module, rows: Tensor) -> Tensor:
-        return nn.functional.mse_loss(outputs(network, observations[rows]), targets[rows])
+    def loss(offset: Tensor, network: nn.Module, rows: Tensor) -> Tensor:
+        return nn.functional.mse_loss(outputs(network, observations[rows]), offset + targets[rows])
 
-    return Problem(len(observations), loss)
+    return RandomProblem(
+        samples=len(observations),
+        loss=partial(loss, torch.zeros_like(targets[0])),
+        spread=targets.double().var(dim=0, correction=0).mean().item(),
+        about=lambda offset: Problem(len(observations), partial(loss, offset)),
+        outputs=lambda network: outputs(network, observations),
+    )
 
 
 def _dqn_live(model: DQN, samples: int) -> dict[str, Problem]:

@@ -3,6 +3,7 @@
 All contenders run in one process and in turns, A B C A B C, so that whatever else the machine does meets all of them.
 The unit is CPU time (`process_time`); a ratio is the median of the ratios round by round, with the least and the
 greatest. Before the race the values are compared: they must agree to 1e-5.
+The C library keeps freed memory (`keep_freed_memory`), for all of them, as it does wherever an agent is measured.
 Both peers are written anew from their formulas (`probe_peers.py`) and meet the same network, batch and loss. Of a
 convolution the authors' ranks and W look at some random rows, ours at all or 5000: estimates, and not compared.
 
@@ -29,6 +30,7 @@ from probe_peers import BATCH, NETS, ROWS, Net, Values, authors, plasticine
 import lopgym
 from lopgym.probes import probes
 from lopgym.probes.captures import measure
+from lopgym.probes.memory import keep_freed_memory
 from lopgym.studies.compose import from_keywords
 
 Probes = Mapping[str, Callable[..., Values]]
@@ -47,7 +49,7 @@ FIVE = ("zero_fraction", "feature_norm", "effective_rank", "srank", "dormant_fra
 SAMPLED = ("effective_rank", "participation_ratio", "shapiro")  # of `ROWS` rows, by the authors
 FORWARD, OURS, OUR_FIVE = "a forward pass", "lopgym, the full unit and rank suite", "lopgym, Plasticine's five"
 EVENT, PLASTICINE, SHARE = 15.0, 1.9, 0.05  # limits: forward passes an event, Plasticine over ours, share of training
-LEAST = 0.02  # CPU seconds that a round of one contender takes, or one call
+LEAST = 0.1  # CPU seconds that a round of one contender takes, or one call
 STUDIES = {"catch_dqn": 6, "label_bandit_ppo": 6}  # of how many tasks the share of probes is taken
 
 
@@ -144,7 +146,9 @@ def single_probes(net: Net) -> dict[str, Contender]:
 
 def race(all_of: Mapping[str, Contender], rounds: int) -> dict[str, list[float]]:
     """Let all run in turns; return the CPU seconds of a call, round by round."""
-    repeats = {name: max(1, round(LEAST / _seconds(one.call, 1))) for name, one in all_of.items()}  # and warm
+    for one in all_of.values():
+        one.call()  # what a first call alone does, such as reading the config, counts for nothing
+    repeats = {name: max(1, round(LEAST / _seconds(one.call, 1))) for name, one in all_of.items()}
     times: dict[str, list[float]] = {name: [] for name in all_of}
     for _ in range(rounds):
         for name, one in all_of.items():
@@ -195,6 +199,7 @@ def main(arguments: list[str] | None = None) -> None:
     asked = parser.parse_args(arguments)
     torch.set_num_threads(1)
     torch.manual_seed(0)
+    keep_freed_memory()
     print(f"Python {platform.python_version()}, torch {torch.__version__}, lopgym {lopgym.__version__}")
     print(f"CPU time of one thread, batch {BATCH}, median of {asked.rounds} rounds in turns")
     for name in asked.nets:

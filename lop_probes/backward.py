@@ -13,60 +13,80 @@ from torch import Tensor, nn
 
 from lopgym.probes.arranged import parameters
 from lopgym.probes.matrices import apart, beside
-from lopgym.probes.recording import Layers, evaluated, units_last
+from lopgym.probes.notes import Notes, noted
+from lopgym.probes.recording import Layers, Recorded, evaluated, noting_input, units_last
 
 Direction = Mapping[str, Tensor]  # layer or head -> (U, I + 1)
 
 
 @dataclass(frozen=True)
 class Backward:
-    """Derivatives of the sum of the samples' losses; what the loss does not run is missing.
+    """Derivatives of the sum of the samples' losses, each by a pass of its own; what the loss does not run is missing.
 
     Args:
-        signals: hidden layer -> by its activations, (B, U).
-        errors: hidden layer or head -> by what its affine map returns, (B, U).
+        notes: `input` and `output` of each activation module, and what each affine map returned, as `affine`.
+        layers: name to affine map and activation module of hidden layers.
+        affines: name to affine map of hidden layers and heads.
         total: the sum of the losses.
-        trained: layer or head -> its parameters; those that are frozen are left out.
     """
 
-    signals: dict[str, Tensor]
-    errors: dict[str, Tensor]
+    notes: Notes
+    layers: Layers
+    affines: Mapping[str, nn.Module]
     total: Tensor
-    trained: Mapping[str, Sequence[Tensor]]
+
+    @cached_property
+    def recorded(self) -> Recorded:
+        """What went into and what came out of each activation module."""
+        return Recorded(self.notes, self.layers)
+
+    @cached_property
+    def signals(self) -> dict[str, Tensor]:
+        """Hidden layer -> by its activations, (B, U)."""
+        h = self.notes.of("output")
+        found = _gradients(self.total, [*h.values()], retain_graph=True)
+        return {name: units_last(g, self.layers[name][0]) for name, g in zip(h, found, strict=True)}
+
+    @cached_property
+    def errors(self) -> dict[str, Tensor]:
+        """Hidden layer or head -> by what its affine map returns, (B, U)."""
+        z = self.notes.of("affine")
+        found = _gradients(self.total, [*z.values()], retain_graph=True)
+        return {name: units_last(g, self.affines[name]) for name, g in zip(z, found, strict=True)}
 
     @cached_property
     def gradients(self) -> dict[str, Tensor]:
-        """Layer or head -> by its weights and biases, (U, I + 1); they take a pass of their own, a third dearer."""
-        found = iter(_gradients(self.total, [p for own in self.trained.values() for p in own], retain_graph=True))
-        return {name: beside([next(found) for _ in own]) for name, own in self.trained.items()}
+        """Layer or head -> by its weights and biases, (U, I + 1); those that are frozen are left out."""
+        trained = _trained(self.affines)
+        found = iter(_gradients(self.total, [p for own in trained.values() for p in own], retain_graph=True))
+        return {name: beside([next(found) for _ in own]) for name, own in trained.items()}
 
 
 def backward(
     network: nn.Module, layers: Layers, affines: Mapping[str, nn.Module], losses: Callable[[], Tensor]
 ) -> Backward:
-    """Call `losses`, which runs `network`, and go back from their sum. No gradient is stored in a parameter.
+    """Call `losses`, which runs `network`, and be ready to go back from their sum. Parameters store no gradient.
 
     Args:
         network: is left as it was.
         layers: name to affine map and activation module of hidden layers.
         affines: name to affine map of hidden layers and heads.
-        losses: runs `network` and returns (B,); of a module that runs several times with autograd on, the last counts.
+        losses: runs `network` and returns (B,), twice if modules work in place; of a module that runs several times
+            with autograd on, the last counts.
     """
-    h: dict[str, Tensor] = {}
-    z: dict[str, Tensor] = {}
-    with ExitStack() as hooks, evaluated(network), torch.enable_grad():
-        for name, (_, activation) in layers.items():
-            hooks.callback(activation.register_forward_hook(_noting(h, name)).remove)
-        for name, affine in affines.items():
-            hooks.callback(affine.register_forward_hook(_noting(z, name)).remove)
-        total = losses().sum()
-    found = iter(_gradients(total, [*h.values(), *z.values()], retain_graph=True))
-    return Backward(
-        signals={name: units_last(next(found), layers[name][0]) for name in h},
-        errors={name: units_last(next(found), affines[name]) for name in z},
-        total=total,
-        trained=_trained(affines),
-    )
+    totals: list[Tensor] = []
+
+    def run(notes: Notes) -> None:
+        with ExitStack() as hooks, evaluated(network), torch.enable_grad():
+            for name, (_, activation) in layers.items():
+                hooks.callback(activation.register_forward_pre_hook(noting_input(notes, name)).remove)
+                hooks.callback(activation.register_forward_hook(_noting(notes, "output", name)).remove)
+            for name, affine in affines.items():
+                hooks.callback(affine.register_forward_hook(_noting(notes, "affine", name)).remove)
+            totals.append(losses().sum())
+
+    notes = noted(run)
+    return Backward(notes, layers, affines, totals[-1])
 
 
 def hessian_vector_product(
@@ -115,13 +135,14 @@ def _gradients(value: Tensor, by: Sequence[Tensor], **options: Any) -> Sequence[
     return found
 
 
-def _noting(notes: dict[str, Tensor], name: str) -> Callable[..., Tensor]:
-    """Return a hook that notes what a module returns and hands on a copy, which what follows may overwrite."""
+def _noting(notes: Notes, what: str, name: str) -> Callable[..., Tensor]:
+    """Return a hook that notes what a module returns."""
 
     def hook(module: nn.Module, inputs: object, output: Tensor) -> Tensor:
         if not torch.is_grad_enabled():  # a target, computed on the way by the same network
             return output
-        notes[name] = output if output.requires_grad else output.detach().requires_grad_()
-        return notes[name].clone()
+        if output.requires_grad:
+            return notes.note(what, name, output)
+        return notes.note(what, name, output.detach().requires_grad_()).clone()  # a leaf must not be overwritten
 
     return hook

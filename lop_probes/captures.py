@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping
-from functools import cache, cached_property
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from functools import cache, cached_property, lru_cache
 from typing import Any
 
 import torch
@@ -13,19 +14,24 @@ from torch import Tensor, nn
 from lopgym.probes import matrices
 from lopgym.probes.arranged import arranged, chained, parameters
 from lopgym.probes.backward import Backward, Direction, backward, hessian_vector_product
+from lopgym.probes.behaviour import Behaving, Behaviour
+from lopgym.probes.local import Local
+from lopgym.probes.notes import Notes
 from lopgym.probes.patches import columns
-from lopgym.probes.recording import record, record_inputs, swapped, undisturbed
-from lopgym.probes.slopes import slopes
+from lopgym.probes.recording import Recorded, channels_last, record, record_inputs, swapped
+from lopgym.probes.shared import Shared, Tensors
+from lopgym.probes.unavailable import Unavailable
 from lopgym.registry import nearest
 
+__all__ = ["Captures", "Probe", "Unavailable", "measure", "requests"]
+
 Probe = Callable[..., dict[str, float]]
-Tensors = dict[str, Tensor]  # name of a hidden layer or head -> its matrix
 
 
-class Unavailable(LookupError):  # noqa: N818 - it is a state of affairs, not a mistake
-    """A request that exists, but not for this network: no gradients yet, no action probabilities at all."""
+GOING_BACK = frozenset({"signals", "errors", "loss_gradients"})  # requests that need a pass back from the loss
 
 
+@lru_cache(maxsize=1024)  # reading a signature takes longer than many a probe
 def requests(probe: Callable[..., Any]) -> tuple[str, ...]:
     """Return what a probe asks for: the names of its positional parameters; keyword-only ones are options.
 
@@ -37,7 +43,7 @@ def requests(probe: Callable[..., Any]) -> tuple[str, ...]:
     return tuple(p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD))
 
 
-class Captures:
+class Captures(Local, Shared, Behaving):
     """What probes may request of a network, by name. The requests are the public cached properties.
 
     It is of one moment: build it, `measure`, drop it. What it hands out is detached from the network, and neither the
@@ -59,7 +65,8 @@ class Captures:
             `layers`, and all heads behind the last.
         loss: maps observations to the loss of each sample, (B,), by a forward pass that runs the layers.
         rng: what the probes' random numbers start from; default: seed 0.
-        previous: `activations` and `weights` as of the last measurement, by these names.
+        previous: `activations`, `weights` and `parameters` as of the last measurement, by these names.
+        behaviour: what the heads stand for, and the samples that the agent learns from.
 
     Raises:
         ValueError: no observations, or two layers share one activation module, so that they cannot be told apart.
@@ -80,18 +87,20 @@ class Captures:
         loss: Callable[[Tensor], Tensor] | None = None,
         rng: torch.Generator | None = None,
         previous: Mapping[str, Mapping[str, Tensor]] | None = None,
+        behaviour: Behaviour | None = None,
     ) -> None:
         """Note what there is; compute nothing yet."""
         if len(observations) == 0:
             raise ValueError("probes need at least one observation; the batch is empty")
         if len({id(activation) for _, activation in layers.values()}) < len(layers):
             raise ValueError(f"two of {', '.join(layers)} share one activation module; give each layer its own")
-        self._network, self._layers, self._observations = network, layers, observations
+        self._network, self._layers, self._heads = network, layers, heads
+        self._observations = channels_last(observations)
         self._affines = {name: incoming for name, (incoming, _) in layers.items()} | dict(heads)
         self._initial, self._gradients = initial or {}, gradients or {}
         self._forward, self._policy = network if forward is None else forward, action_probabilities
         self._outgoing = chained(layers, heads) if outgoing is None else outgoing
-        self._loss, self._previous = loss, previous or {}
+        self._loss, self._previous, self._behaviour = loss, previous or {}, behaviour or Behaviour()
         self._rng = torch.Generator().manual_seed(0) if rng is None else rng
 
     @classmethod
@@ -100,6 +109,11 @@ class Captures:
         """Names that a probe may request, sorted."""
         members = inspect.getmembers_static(cls, lambda member: isinstance(member, cached_property | property))
         return tuple(name for name, _ in members if not name.startswith("_"))
+
+    def go_back(self) -> None:
+        """Go back from the loss now, if there is one: its forward pass then serves for all that is recorded."""
+        with suppress(Unavailable):
+            _ = self._backward
 
     def supply(self, name: str, probe: Probe) -> dict[str, float]:
         """Call `probe`, known as `name`, with what it requests.
@@ -122,39 +136,12 @@ class Captures:
     @cached_property
     def activations(self) -> Tensors:
         """What each hidden layer's activation module returns, (B, U); of a convolution, (B * H * W, C)."""
-        return self._recorded[1]
+        return self._recorded.outputs
 
     @cached_property
     def pre_activations(self) -> Tensors:
         """What each hidden layer's activation module is given, shaped like `activations`."""
-        return self._recorded[0]
-
-    @cached_property
-    def grams(self) -> Tensors:
-        """Inner products between the units of each layer, (U, U), as doubles."""
-        return {name: matrices.gram(a) for name, a in self.activations.items()}
-
-    @cached_property
-    def singular_values(self) -> Tensors:
-        """Singular values of each layer's activations, (min(B, U),), falling."""
-        smaller = {
-            name: self.grams[name] if a.shape[1] <= len(a) else matrices.gram(a.T)
-            for name, a in self.activations.items()
-        }
-        return {name: matrices.singular_values(gram) for name, gram in smaller.items()}
-
-    @cached_property
-    def correlations(self) -> Tensors:
-        """Pearson correlations between the units of each layer, (U, U)."""
-        return {
-            name: matrices.correlations(self.grams[name], a.sum(dim=0, dtype=torch.float64), len(a))
-            for name, a in self.activations.items()
-        }
-
-    @cached_property
-    def cosines(self) -> Tensors:
-        """Cosines between the units of each layer, uncentred, (U, U)."""
-        return {name: matrices.cosines(gram) for name, gram in self.grams.items()}
+        return self._recorded.inputs
 
     @cached_property
     def weights(self) -> Tensors:
@@ -181,11 +168,6 @@ class Captures:
         plain = {name: affine for name, affine in self._affines.items() if getattr(affine, "groups", 1) == 1}
         given = record_inputs(self._network, plain, lambda: self._forward(self._observations))
         return {name: columns(plain[name], x) for name, x in given.items()}
-
-    @cached_property
-    def derivatives(self) -> Tensors:
-        """Slope f'(z) of each hidden layer's activation, element by element, (B, U); see `slopes` for CReLU."""
-        return {name: slopes(self._layers[name][1], z) for name, z in self.pre_activations.items()}
 
     @cached_property
     def signals(self) -> Tensors:
@@ -221,7 +203,7 @@ class Captures:
         if lacking := dict(self._network.named_parameters()).keys() - self._initial.keys():
             raise Unavailable(f"there are no initial values of {', '.join(sorted(lacking))}")
         with swapped(self._network, self._initial):
-            return self._record()[1]
+            return self._record().outputs
 
     @cached_property
     def previous_activations(self) -> Tensors:
@@ -239,32 +221,24 @@ class Captures:
         return torch.Generator(self._rng.device).set_state(self._rng.get_state())
 
     @cached_property
-    def action_probabilities(self) -> Tensor:
-        """What the policy does on each observation, (B, A)."""
-        if self._policy is None:
-            raise Unavailable("there are no action probabilities: the agent has no discrete stochastic policy")
-        with undisturbed(self._network):
-            return self._policy(self._observations).detach()
-
-    @cached_property
-    def _recorded(self) -> tuple[Tensors, Tensors]:
-        """Inputs and outputs of all activation modules, from one forward pass."""
-        return self._record()
+    def _recorded(self) -> Recorded:
+        """Inputs and outputs of all activation modules, from one forward pass: the loss's, if it has run."""
+        return self._backward.recorded if "_backward" in vars(self) else self._record()
 
     @cached_property
     def _backward(self) -> Backward:
-        """What the loss asks of units and weights, from one backward pass."""
+        """What the loss asks of units and weights, its forward pass done."""
         found = backward(self._network, self._layers, self._affines, self._losses)
-        self._refuse_missing(found.signals, "loss did not run")
+        self._refuse_missing(found.notes, "loss did not run")
         return found
 
-    def _record(self) -> tuple[Tensors, Tensors]:
+    def _record(self) -> Recorded:
         recorded = record(self._network, self._layers, lambda: self._forward(self._observations))
-        self._refuse_missing(recorded[1], "forward pass did not run")
+        self._refuse_missing(recorded.notes, "forward pass did not run")
         return recorded
 
-    def _refuse_missing(self, found: Iterable[str], why: str) -> None:
-        if missing := self._layers.keys() - set(found):
+    def _refuse_missing(self, notes: Notes, why: str) -> None:
+        if missing := self._layers.keys() - notes.of("output").keys():
             raise Unavailable(f"the {why} the activation of {', '.join(sorted(missing))}")
 
     def _losses(self) -> Tensor:
@@ -277,11 +251,6 @@ class Captures:
             raise ValueError("loss must be differentiable; what it returned does not depend on the network")
         return losses
 
-    def _remembered(self, what: str) -> Tensors:
-        if what in self._previous:
-            return dict(self._previous[what])
-        raise Unavailable(f"there are no previous {what}: this is the first measurement")
-
     def _arranged(self, what: str, values: Mapping[str, Tensor]) -> Tensors:
         if found := arranged(self._network, self._affines, values):
             return found
@@ -291,10 +260,14 @@ class Captures:
 def measure(captures: Captures, probes: Mapping[str, Probe]) -> dict[str, float]:
     """Return the values of all `probes` (name to function, options bound) as `<probe>/<layer>`.
 
+    If any of them needs the backward pass, the forward pass of the loss is the only one.
+
     Raises:
         TypeError: a probe requests something that does not exist; the message names both.
         Unavailable: a probe requests what this network cannot give; measure the probes singly to skip such ones.
     """
+    if any(GOING_BACK.intersection(requests(probe)) for probe in probes.values()):
+        captures.go_back()
     return {
         f"{name}/{of}": value for name, probe in probes.items() for of, value in captures.supply(name, probe).items()
     }

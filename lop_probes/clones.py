@@ -9,6 +9,7 @@ from torch import Tensor
 
 from lopgym.bounds import Fraction
 from lopgym.probes import matrices, register
+from lopgym.probes.averages import means
 
 FROZEN = -1  # label of units that do not vary, or that no error reaches
 THRESHOLD = 0.95
@@ -41,7 +42,7 @@ def resemblance(activations: Tensor, errors: Tensor) -> Tensor:
             [0., 0., 0.]], dtype=torch.float64)
     """
     rows = per_unit(activations, errors.shape[1])
-    said = matrices.correlations(matrices.gram(rows), rows.sum(dim=0, dtype=torch.float64), len(rows))
+    said = matrices.cosines(matrices.covariances(matrices.gram(rows), means(rows), len(rows)))
     told = matrices.cosines(matrices.gram(errors))
     live = (said.diagonal() > 0) & (told.diagonal() > 0)
     return torch.where(live & live[:, None], torch.minimum(said, told), 0.0)

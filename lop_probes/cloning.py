@@ -18,7 +18,12 @@ Affine = nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d
 
 
 def cloned(
-    network: Network, copies: int = 2, *, scales: Sequence[float] | None = None, shares: Sequence[float] | None = None
+    network: Network,
+    copies: int = 2,
+    *,
+    scales: Sequence[float] | None = None,
+    shares: Sequence[float] | None = None,
+    halves: int = 1,
 ) -> Network:
     """Return a network that computes the same with `copies` times as many hidden units, clones side by side.
 
@@ -29,15 +34,16 @@ def cloned(
 
     Args:
         network: its linear maps and convolutions, in the order of `network.modules()`, are one chain, each read by the
-            next alone; layer norms may stand between. Activations that concatenate, as CReLU, stand between maps of
-            one kind. It is left as it is.
+            next alone; layer or group norms may stand between. It is left as it is.
         copies: clones of each hidden unit.
         scales: (copies,), positive; default 1. Others than 1 preserve only what positively homogeneous units compute.
         shares: (copies,); default in proportion to `scales`.
+        halves: numbers that an activation returns for each unit, 2 of CReLU, where a convolution is flattened; between
+            maps of one kind they are counted.
 
     Raises:
-        ValueError: factors that do not fit `copies` or change what the network computes; a layer norm beside scaled
-            clones, which it would mix; maps that are no such chain; no hidden layer.
+        ValueError: factors that do not fit `copies` or change what the network computes; a norm beside scaled clones,
+            which it would mix; maps that are no such chain; no hidden layer.
 
     >>> network = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2))
     >>> cloned(network)
@@ -49,14 +55,15 @@ def cloned(
     """
     incoming, outgoing = _factors(copies, scales, shares)
     twin = copy.deepcopy(network)
-    norms = [module for module in twin.modules() if isinstance(module, nn.LayerNorm)]
+    norms = [module for module in twin.modules() if isinstance(module, (nn.LayerNorm, nn.GroupNorm))]
     if norms and len({*incoming.tolist()}) > 1:
-        raise ValueError("a layer norm mixes its units, so scaled clones would change what the network computes")
+        raise ValueError("a layer norm or group norm mixes units: scaled clones would change what the network computes")
     maps = _chain(twin)
     units = [len(m.weight) for m in maps]
     for (before, after), width in zip(itertools.pairwise(maps), units, strict=False):
         _widen(before, incoming)
-        _split(after, width, outgoing, flattened=isinstance(before, CONVOLUTIONS) and isinstance(after, nn.Linear))
+        flattened = isinstance(before, CONVOLUTIONS) and isinstance(after, nn.Linear)
+        _split(after, outgoing, (halves if flattened else after.weight.shape[1] // width, width))
     for norm in norms:
         _widen_norm(norm, copies)
     return twin
@@ -109,21 +116,25 @@ def _widen(module: Affine, factors: Tensor) -> None:
     setattr(module, "out_features" if isinstance(module, nn.Linear) else "out_channels", len(rows))
 
 
-def _split(module: Affine, units: int, factors: Tensor, *, flattened: bool) -> None:
-    """Let `module` read each of the `units` before it once for every factor, its weight multiplied by it."""
-    repeats = module.weight.shape[1] // units  # places of a convolution's channel, or halves of a concatenation
-    shape, axis = ((units, repeats), 1) if flattened else ((repeats, units), 2)
+def _split(module: Affine, factors: Tensor, blocks: tuple[int, int]) -> None:
+    """Let `module` read each unit before it once for every factor, its weight multiplied by it.
+
+    Its columns are those of `blocks`, halves and in each of them units, and of each unit the places of an image.
+    """
     with torch.no_grad():
-        blocks = module.weight.reshape(len(module.weight), *shape, *module.weight.shape[2:])
-        weight = blocks.repeat_interleave(len(factors), axis)
-        columns = factors.repeat(units).to(weight)
-        weight *= columns.view(-1, *[1] * (weight.ndim - axis - 1))
-        module.weight = nn.Parameter(weight.flatten(1, 2))
+        weight = module.weight
+        weight = weight.reshape(len(weight), *blocks, -1, *weight.shape[2:]).repeat_interleave(len(factors), 2)
+        columns = factors.repeat(blocks[1]).to(weight)
+        weight *= columns.view(-1, *[1] * (weight.ndim - 3))
+        module.weight = nn.Parameter(weight.flatten(1, 3))
     setattr(module, "in_features" if isinstance(module, nn.Linear) else "in_channels", module.weight.shape[1])
 
 
-def _widen_norm(norm: nn.LayerNorm, copies: int) -> None:
-    """Let a layer norm over units see each `copies` times: neither their mean nor their variance changes."""
-    norm.normalized_shape = (norm.normalized_shape[0] * copies,)
+def _widen_norm(norm: nn.LayerNorm | nn.GroupNorm, copies: int) -> None:
+    """Let a norm over units see each `copies` times: neither their mean nor their variance changes."""
+    if isinstance(norm, nn.GroupNorm):
+        norm.num_channels *= copies
+    else:
+        norm.normalized_shape = (norm.normalized_shape[0] * copies, *norm.normalized_shape[1:])
     for name, parameter in list(norm.named_parameters()):
-        setattr(norm, name, nn.Parameter(parameter.detach().repeat_interleave(copies)))
+        setattr(norm, name, nn.Parameter(parameter.detach().repeat_interleave(copies, 0)))

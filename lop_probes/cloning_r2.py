@@ -62,7 +62,8 @@ def cloning_r2(
     """Share of the variance of clones' activations that is between clusters: 1 if all clones say the same.
 
     1 - Var(h_u - mean of its cluster) / Var(h_u - mean of the layer), a ratio of variances as in the paper's text; the
-    authors' code takes standard deviations. Only units that share a cluster count. 0 where none do.
+    authors' code takes standard deviations. Only units that share a cluster count, where the paper's total is over the
+    whole layer. 0 where none do.
 
     Args:
         activations: layer to (B, U).

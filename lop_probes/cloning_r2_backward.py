@@ -24,7 +24,8 @@ def cloning_r2_backward(
 ) -> dict[str, float]:
     """Share of the variance of clones' errors that is between clusters: 1 if all clones are told the same.
 
-    `cloning_r2`'s formula of the derivatives of the loss by the pre-activations.
+    `cloning_r2`'s formula of the derivatives of the loss by the pre-activations. The paper's text gives it for
+    activations only; the authors' code takes both.
 
     Args:
         activations: layer to (B, U); to find clones.

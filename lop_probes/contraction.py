@@ -16,7 +16,7 @@ ROWS = 256  # 33 thousand pairs
 @register(
     "contraction",
     bounds=(0, float("inf")),
-    cite="Barnsley 1988, iterated function systems",
+    cite="after Barnsley and Elton 1988 (Adv. Appl. Prob. 20), average contraction, there of logarithms",
     invariant=("units", "samples", "scale", "offset"),
 )
 def contraction(inputs: Mapping[str, Tensor], activations: Mapping[str, Tensor]) -> dict[str, float]:

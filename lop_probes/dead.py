@@ -8,6 +8,7 @@ from torch import Tensor
 
 from lopgym.bounds import Fraction, NonNegativeFloat
 from lopgym.probes import register
+from lopgym.probes.averages import mean_over_samples
 
 
 @register(
@@ -34,5 +35,5 @@ def dead_fraction(
 
 
 def _share_dead(h: Tensor, threshold: float, share: float) -> float:
-    silent = (h.abs() < threshold).double().mean(dim=0)
+    silent = mean_over_samples(lambda some: (some.abs() < threshold).count_nonzero(dim=0), h)
     return (silent > share).double().mean().item()

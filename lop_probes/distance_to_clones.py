@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, inf
 
 from lopgym.probes import register
-from lopgym.probes.wiring import Outgoing, outgoing_weights, sources
+from lopgym.probes.wiring import Outgoing, own_weights
 
 
 @register(
@@ -36,18 +36,8 @@ def distance_to_clones(
     >>> distance_to_clones(w, {"hidden0": torch.zeros(1, 3)}, {"hidden0": ()})  # the first and last: 4 / 2 of 2 + 6
     {'hidden0': 0.5}
     """
-    channels, reads = {name: h.shape[1] for name, h in activations.items()}, sources(outgoing)
-    found = {}
-    for name in activations:
-        parts = [weights[name]]
-        for reader in outgoing[name]:
-            widths = {layer: channels[layer] for layer in reads[reader]}
-            before = sum(list(widths.values())[: reads[reader].index(name)])
-            parts.append(
-                outgoing_weights(weights[reader], len(weights[name]), channels[name], before, sum(widths.values()))
-            )
-        found[name] = _least_distance(torch.cat(parts, dim=1).double())
-    return found
+    own = own_weights(weights, {name: h.shape[1] for name, h in activations.items()}, outgoing)
+    return {name: _least_distance(units.double()) for name, units in own.items()}
 
 
 def _least_distance(units: Tensor) -> float:

@@ -8,14 +8,15 @@ from torch import Tensor
 
 from lopgym.bounds import NonNegativeFloat
 from lopgym.probes import register
+from lopgym.probes.averages import mean_magnitudes
 from lopgym.probes.relative import relative_to_mean
 
 
 def dormancy_scores(activation: Tensor) -> Tensor:
     """Return each unit's mean magnitude over the batch, divided by the mean of that over its layer.
 
-    s_u = E_x|h_u(x)| / (1/U sum_k E_x|h_k(x)|), arXiv:2302.12902 eq. 1: the expectation first, then the ratio, so that
-    one sample on which all units are off does no harm. 0 is silent, 1 is average; all are 0 in a silent layer.
+    s_u = E_x|h_u(x)| / (1/U sum_k E_x|h_k(x)|), arXiv:2302.12902 definition 3.1: the expectation first, then the ratio,
+    so that one sample on which all units are off does no harm. 0 is silent, 1 is average; all are 0 in a silent layer.
 
     Args:
         activation: (B, U), or of a convolution (B, C, H, W).
@@ -28,10 +29,12 @@ def dormancy_scores(activation: Tensor) -> Tensor:
     tensor([0.5000, 0.0000, 2.5000], dtype=torch.float64)
     """
     rows = activation.detach().movedim(1, -1).flatten(0, -2)
-    return relative_to_mean(rows.abs().double().mean(dim=0))
+    return relative_to_mean(mean_magnitudes(rows))
 
 
-@register("dormant_fraction", bounds=(0, 1), cite="arXiv:2302.12902 eq. 1", invariant=("units", "samples", "scale"))
+@register(
+    "dormant_fraction", bounds=(0, 1), cite="arXiv:2302.12902 definition 3.1", invariant=("units", "samples", "scale")
+)
 def dormant_fraction(activations: Mapping[str, Tensor], *, tau: NonNegativeFloat = 0.025) -> dict[str, float]:
     """Share of units that are much quieter than the average of their layer.
 

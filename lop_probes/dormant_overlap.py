@@ -11,15 +11,21 @@ from lopgym.probes import register
 from lopgym.probes.dormant import dormancy_scores
 
 
-@register("dormant_overlap", bounds=(0, 1), cite="arXiv:2302.12902 sec. 3", invariant=("units", "samples", "scale"))
+@register(
+    "dormant_overlap",
+    bounds=(0, 1),
+    cite="arXiv:2302.12902 sec. 3, as the authors log it in Dopamine, labs/redo",
+    invariant=("units", "samples", "scale"),
+)
 def dormant_overlap(
     activations: Mapping[str, Tensor], previous_activations: Mapping[str, Tensor], *, tau: NonNegativeFloat = 0.025
 ) -> dict[str, float]:
     """Share of the units dormant at the last measurement that still are.
 
     |D' n D| / |D'| of the sets of units with `dormancy_scores` <= `tau`, then (D') and now (D); 0 where none was
-    dormant. Near 1, units that fall asleep stay asleep; near `dormant_fraction`, they take turns. The overlap
-    coefficient, which divides by the smaller of both sets, is another number: 1 as soon as either holds the other.
+    dormant. Near 1, units that fall asleep stay asleep; near `dormant_fraction`, they take turns. The paper
+    plots the overlap coefficient of D with all units that were dormant before. It divides by the smaller of both sets
+    and is another number: 1 as soon as either holds the other.
 
     Args:
         activations: layer to (B, U).

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from torch import Tensor, inf
+from torch import Tensor
 
 from lopgym.bounds import Fraction
 from lopgym.probes import register
@@ -17,8 +17,8 @@ def share_with_twin(similarities: Tensor, threshold: float) -> float:
     >>> share_with_twin(torch.tensor([[1.0, 0.9], [0.9, 1.0]]), 0.8)
     1.0
     """
-    others = similarities.clone().fill_diagonal_(-inf)
-    return (others > threshold).any(dim=1).double().mean().item()
+    alike = (similarities > threshold).fill_diagonal_(False)
+    return alike.any(dim=1).double().mean().item()
 
 
 @register(

@@ -11,9 +11,7 @@ from lopgym.probes.update_norm import update_norm
 from lopgym.probes.weight_norm import weight_norm
 
 
-@register(
-    "effective_learning_rate", bounds=(0, 2), cite="arXiv:2407.01800 sec. 3, as a ratio", invariant=("units", "scale")
-)
+@register("effective_learning_rate", bounds=(0, 2), cite="arXiv:2407.01800, as a ratio", invariant=("units", "scale"))
 def effective_learning_rate(weights: Mapping[str, Tensor], previous_weights: Mapping[str, Tensor]) -> dict[str, float]:
     """Movement of a layer's weights and biases since the last measurement, relative to their size.
 

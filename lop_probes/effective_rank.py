@@ -13,7 +13,7 @@ from lopgym.probes import register
 @register(
     "effective_rank",
     bounds=(0, float("inf")),
-    cite="Roy and Vetterli 2007 (EUSIPCO), definition of erank",
+    cite="Roy and Vetterli 2007 (EUSIPCO), definition 2.1",
     invariant=("units", "samples", "scale"),
 )
 def effective_rank(singular_values: Mapping[str, Tensor]) -> dict[str, float]:

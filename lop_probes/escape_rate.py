@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor
 
 from lopgym.bounds import PositiveInt
 from lopgym.probes import register
-from lopgym.probes.wiring import Outgoing
+from lopgym.probes.wiring import Outgoing, sources
 
 
 def escape_rates(
-    inputs: Tensor, derivatives: Tensor, errors: Tensor, curvatures: Tensor | None = None, *, steps: int = 10
+    inputs: Tensor,
+    derivatives: Tensor,
+    errors: Tensor,
+    curvatures: Tensor | None = None,
+    *,
+    halves: int = 1,
+    steps: int = 10,
 ) -> Tensor:
     """Return each unit's escape rate, (U,): -lambda_min of the Hessian across the manifold on which it has a clone.
 
@@ -24,35 +30,50 @@ def escape_rates(
     diagonal makes it indefinite wherever M_u != 0: a saddle, for every activation. If f is piecewise linear, A_u = 0
     and the rate is M_u's largest singular value. Nothing is split for it: one backward pass gives all units' rates.
 
+    Where a unit is read in several places p, as of an image that is flattened, or in two halves, as of CReLU, it has
+    outgoing weights for each: M_u has columns for every place, half and reader, M_u = E[f'(z_up) x_p g^T] side by
+    side, and A_u is the sum over places and halves.
+
     Args:
-        inputs: x, (B, I + 1).
-        derivatives: f'(z), (B, U).
+        inputs: x, (B P, I + 1), the places of a sample one after another.
+        derivatives: f'(z), (B P, U), or (B P, 2 U) of two halves side by side.
         errors: g, (B, K).
-        curvatures: delta_u f''(z_u), delta being the derivative of the loss by the activation, (B, U); default 0.
-        steps: of Lanczos' iteration; exact from min(K, I + 1) on, or K + I + 1 with curvatures, but for rounding.
+        curvatures: delta_u f''(z_u), delta being the derivative of the loss by the activation, shaped like
+            `derivatives`; default 0.
+        halves: numbers that the activation returns for each unit.
+        steps: of Lanczos' iteration, twice as many with curvatures, where either sign is to be told apart; exact from
+            the smaller of I + 1 and K on, or half their sum with curvatures, but for rounding.
 
     >>> x, g = torch.tensor([[1.0, 0.0], [0.0, 2.0]]), torch.tensor([[3.0], [2.0]])
     >>> escape_rates(x, torch.tensor([[1.0, 0.0], [1.0, 0.0]]), g)  # of M = (3, 4) / 2 and of 0
     tensor([2.5000, 0.0000], dtype=torch.float64)
     """
-    x, slopes, g = inputs.double(), derivatives.double(), errors.double()
-    units = slopes.shape[1]
+    x, g = inputs.double(), errors.double()
+    slopes = derivatives.double().reshape(len(x), halves, -1)
+    units, coming = slopes.shape[2], x.shape[1]
+    going = g.shape[1] * len(x) // len(g) * halves
 
     def across(v: Tensor) -> Tensor:  # M_u v_u for all units at once, without ever forming an M_u
-        return x.T @ (slopes * (g @ v)) / len(x)
+        told = (g @ v.reshape(g.shape[1], -1)).reshape(slopes.shape)
+        return x.T @ (slopes * told).sum(dim=1) / len(g)
 
     def back(v: Tensor) -> Tensor:
-        return g.T @ (slopes * (x @ v)) / len(x)
+        moved = slopes * (x @ v)[:, None]
+        return (g.T @ moved.reshape(len(g), -1)).reshape(-1, units) / len(g)
 
-    if curvatures is None:
-        return _greatest(lambda v: back(across(v)), g.shape[1], units, steps).clamp_min(0).sqrt()
-    bend = curvatures.double() / 2
+    if curvatures is None or not curvatures.any():
+        once = going == g.shape[1]  # else the outgoing side is wide
+        squared = _greatest(
+            lambda v: back(across(v)) if once else across(back(v)), going if once else coming, units, steps
+        )
+        return squared.clamp_min(0).sqrt()
+    bend = curvatures.double().reshape(slopes.shape).sum(dim=1) / 2
 
     def falling(v: Tensor) -> Tensor:
-        coming, going = v[: x.shape[1]], v[x.shape[1] :]
-        return -torch.cat([x.T @ (bend * (x @ coming)) / len(x) + across(going), back(coming)])
+        a, c = v[:coming], v[coming:]
+        return -torch.cat([x.T @ (bend * (x @ a)) / len(g) + across(c), back(a)])
 
-    return _greatest(falling, x.shape[1] + g.shape[1], units, steps).clamp_min(0)
+    return _greatest(falling, coming + going, units, 2 * steps).clamp_min(0)
 
 
 @register(
@@ -63,46 +84,76 @@ def escape_rates(
 )
 def escape_rate(
     inputs: Mapping[str, Tensor],
-    derivatives: Mapping[str, Tensor],
+    output_derivatives: Mapping[str, Tensor],
+    curvatures: Mapping[str, Tensor],
+    signals: Mapping[str, Tensor],
     errors: Mapping[str, Tensor],
+    observations: Tensor,
     outgoing: Outgoing,
+    direct: Sequence[str],
     *,
     steps: PositiveInt = 10,
 ) -> dict[str, float]:
     """Median over a layer's units of the rate at which two clones would part, were the unit split in two.
 
-    The largest singular value of E[f'(z_u) x g^T], see `escape_rates`: minus the least eigenvalue of the Hessian
-    across the clone manifold. It is exact for piecewise-linear activations and leaves out the curvature of others, a
-    few per cent for tanh. It is in loss per squared weight: times the learning rate, the growth of a small difference
-    in one step of gradient descent, now. 0 is a trap: the unit is frozen, or what reads it has no error left that its
-    inputs could tell.
+    Minus the least eigenvalue of the Hessian across the clone manifold, B_u of `escape_rates`: the largest singular
+    value of E[f'(z_u) x g^T] where the activation is piecewise linear. It is in loss per squared weight: times the
+    learning rate, the growth of a small difference in one step of gradient descent, now. 0 is a trap: the unit is
+    frozen, or what reads it has no error left that its inputs could tell.
 
-    For linear maps that linear maps read, activations in between; other layers are left out.
+    For linear maps and convolutions that linear maps read, flattened or in halves, activations alone in between. Left
+    out are layers behind a norm, whose statistics a single clone would shift, and convolutions that a convolution with
+    a larger kernel than 1 reads, whose places overlap.
 
     Args:
         inputs: layer to (B, I + 1).
-        derivatives: layer to (B, U).
+        output_derivatives: layer to (B, U).
+        curvatures: layer to (B, U).
+        signals: layer to (B, U).
         errors: layer or head to (B, K).
+        observations: (B, ...).
         outgoing: layer to the names of the layers and heads that read it.
+        direct: layers without a norm.
         steps: of Lanczos' iteration.
 
     >>> import torch
     >>> x, d = {"hidden0": torch.tensor([[1.0, 0.0], [0.0, 2.0]])}, {"hidden0": torch.ones(2, 1)}
-    >>> escape_rate({**x, "head": torch.ones(2, 2)}, d, {"head": torch.tensor([[3.0], [2.0]])}, {"hidden0": ("head",)})
+    >>> bends, g = {"hidden0": torch.zeros(2, 1)}, {**d, "head": torch.tensor([[3.0], [2.0]])}
+    >>> reads = {"hidden0": ("head",)}, ("hidden0",)
+    >>> escape_rate({**x, "head": torch.ones(2, 2)}, d, bends, d, g, torch.zeros(2, 2), *reads)
     {'hidden0': 2.5}
     """
-    found = {}
-    for name, slopes in derivatives.items():
-        readers = [reader for reader in outgoing[name] if reader in errors]
-        if readers and name in inputs and all(_reads_one_by_one(inputs.get(r), slopes) for r in readers):
+    reads, found = sources(outgoing), {}
+    channels = {name: slopes.shape[1] for name, slopes in output_derivatives.items()}
+    for name in direct:
+        rows, readers = len(inputs[name]), [reader for reader in outgoing[name] if reader in errors]
+        widths = {reader: sum(channels[layer] for layer in reads[reader]) for reader in readers}
+        if readers and all(_reads_apart(inputs.get(r), w, rows, len(observations)) for r, w in widths.items()):
             g = torch.cat([errors[reader] for reader in readers], dim=1)
-            found[name] = escape_rates(inputs[name], slopes, g, steps=steps).quantile(0.5).item()
+            rates = escape_rates(
+                inputs[name],
+                output_derivatives[name],
+                g,
+                signals[name].double() * curvatures[name],
+                halves=channels[name] // errors[name].shape[1],
+                steps=steps,
+            )
+            found[name] = rates.quantile(0.5).item() * len(g) / len(observations)
     return found
 
 
-def _reads_one_by_one(inputs: Tensor | None, slopes: Tensor) -> bool:
-    """Tell whether a map reads each unit once: not the places of a kernel or an image, nor two halves."""
-    return inputs is not None and len(inputs) == len(slopes) and 0 <= inputs.shape[1] - slopes.shape[1] <= 1
+def _reads_apart(inputs: Tensor | None, channels: int, rows: int, samples: int) -> bool:
+    """Tell whether a map has a column of its own for every place and channel, so that each is read once.
+
+    Args:
+        inputs: of the map, (B', I + 1); None if they are unknown.
+        channels: of all layers that it reads, together.
+        rows: places of all samples of the layer in question.
+        samples: B.
+    """
+    if inputs is None or rows % len(inputs) or (rows > len(inputs) != samples):
+        return False
+    return inputs.shape[1] - channels * (rows // len(inputs)) in (0, 1)
 
 
 def _greatest(apply: Callable[[Tensor], Tensor], size: int, units: int, steps: int) -> Tensor:

@@ -17,21 +17,22 @@ from lopgym.probes.normality import median_over_units
     cite="arXiv:2510.00304, the authors' metrics.py",
     invariant=("units", "samples", "scale", "unit scale", "offset"),
 )
-def excess_kurtosis(pre_activations: Mapping[str, Tensor], *, cap: PositiveFloat = 10.0) -> dict[str, float]:
+def excess_kurtosis(order_statistics: Mapping[str, Tensor], *, cap: PositiveFloat = 10.0) -> dict[str, float]:
     """Size of the pre-activations' excess kurtosis, capped, the median over units.
 
     min(|m_4 / m_2^2 - 3|, `cap`), m_k the central moments over the batch: 0 if Gaussian, 1.2 if uniform, 2 if only two
-    values occur, large if few samples carry the spread. Constant units are left out; 0 if all are.
+    values occur, large if few samples carry the spread. Constant units are left out; 0 if all are. The authors' code
+    takes the mean over units and counts constant ones as 10.
 
     Args:
-        pre_activations: layer to (B, U); at most 5000 rows, evenly spaced, are read, and fewer than 3 give 0.
+        order_statistics: layer to (U', n), of the pre-activations of the units that vary; see `normality`.
         cap: no unit counts for more.
 
     >>> import torch
-    >>> excess_kurtosis({"hidden0": torch.tensor([[-1.0], [-1.0], [1.0], [1.0]])})
+    >>> excess_kurtosis({"hidden0": torch.tensor([[-1.0, -1.0, 1.0, 1.0]])})
     {'hidden0': 2.0}
     """
-    return median_over_units(lambda rows: _excess(rows).clamp(max=cap), pre_activations)
+    return median_over_units(lambda rows: _excess(rows).clamp(max=cap), order_statistics)
 
 
 def _excess(rows: Tensor) -> Tensor:

@@ -11,9 +11,7 @@ from lopgym.bounds import NonNegativeFloat
 from lopgym.probes import register
 
 
-@register(
-    "feature_rank", bounds=(0, float("inf")), cite="arXiv:2204.09560 definition 1", invariant=("units", "samples")
-)
+@register("feature_rank", bounds=(0, float("inf")), cite="arXiv:2204.09560 eq. 5", invariant=("units", "samples"))
 def feature_rank(
     singular_values: Mapping[str, Tensor],
     activations: Mapping[str, Tensor],

@@ -66,7 +66,10 @@ def trial(
     fresh_head = {name: value for name, value in fresh.items() if name in heads}
     others = {"cleared": {}, "fresh_head": fresh_head, "fresh": fresh}
     contenders = {"carried": trainee.copy()} | {name: restarted(trainee, values) for name, values in others.items()}
-    results = {name: fit(contender, problem, budget, seed) for name, contender in contenders.items()}
+    results = {
+        name: fit(contender, problem.asked_of(contender.network), budget, seed)
+        for name, contender in contenders.items()
+    }
     return Trial(results["fresh"][0], {name: after for name, (_, after) in results.items()})
 
 

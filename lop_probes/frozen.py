@@ -16,7 +16,8 @@ def frozen_fraction(derivatives: Mapping[str, Tensor], *, tau: NonNegativeFloat 
 
     Unit u is frozen if |f'(z_bu)| <= `tau` on all samples b, whatever f: a ReLU or GELU far below 0 and, though it is
     neither dead nor dormant, a tanh or sigmoid at its end. f' is 1 where an activation is linear, so `tau` is the
-    share of a gradient that it lets through; for a sigmoid, whose greatest slope is 1/4, take a quarter.
+    share of a gradient that it lets through; for a sigmoid, whose greatest slope is 1/4, take a quarter. In the paper
+    frozen units let exactly nothing through.
 
     Args:
         derivatives: layer to (B, U), of the activation function at the pre-activation.

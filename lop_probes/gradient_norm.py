@@ -10,7 +10,7 @@ from lopgym.probes import register
 from lopgym.probes.weight_norm import frobenius
 
 
-@register("gradient_norm", bounds=(0, float("inf")), cite="arXiv:2303.07507", invariant=("units",))
+@register("gradient_norm", bounds=(0, float("inf")), cite="arXiv:2303.07507 sec. 4.2", invariant=("units",))
 def gradient_norm(gradients: Mapping[str, Tensor]) -> dict[str, float]:
     """Frobenius norm of the gradient of a layer's weights and biases.
 

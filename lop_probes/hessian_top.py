@@ -18,7 +18,7 @@ RESIDUAL = 1e-5  # relative; in single precision products are not known much bet
 @register(
     "hessian_top",
     bounds=(-float("inf"), float("inf")),
-    cite="Golub and Van Loan 2013 (Matrix Computations), sec. 10.1; arXiv:2312.00246 of plasticity",
+    cite="Golub and Van Loan 2013 (Matrix Computations), sec. 10.1; arXiv:2303.01486 of plasticity",
     invariant=("units",),
 )
 def hessian_top(
@@ -47,7 +47,7 @@ def largest_ritz_value(product: Callable[[Tensor], Tensor], start: Tensor, steps
     """Return the largest eigenvalue of a symmetric map on the Krylov space of `start`; NaN if the map is not finite.
 
     The space grows until its eigenvector is one of the map to within `RESIDUAL`, so that its eigenvalue is one to the
-    square of that over the relative gap to the next (Golub and Van Loan 2013, theorem 8.1.13).
+    square of that over the relative gap to the next (the bound of Kato and Temple).
 
     Args:
         product: the map, (p,) to (p,).

@@ -16,7 +16,7 @@ Directions = Mapping[str, Tensor]
 @register(
     "hessian_trace",
     bounds=(-float("inf"), float("inf")),
-    cite="Hutchinson 1990 (Commun. Stat. Simul. 19); arXiv:1912.07145 sec. 3.2",
+    cite="Hutchinson 1990 (Commun. Stat. Simul. 19); of networks arXiv:1912.07145",
     invariant=(),
 )
 def hessian_trace(

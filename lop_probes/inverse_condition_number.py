@@ -13,7 +13,7 @@ from lopgym.probes.weight_stable_rank import weight_singular_values
 @register(
     "inverse_condition_number",
     bounds=(0, 1),
-    cite="Golub and Van Loan 2013 (Matrix Computations), sec. 2.6.2",
+    cite="Golub and Van Loan 2013 (Matrix Computations), eq. 2.6.5",
     invariant=("units", "scale"),
 )
 def inverse_condition_number(weights: Mapping[str, Tensor]) -> dict[str, float]:

@@ -9,7 +9,6 @@ from torch import Tensor
 
 from lopgym.probes import register
 from lopgym.probes.normality import median_over_units
-from lopgym.probes.rising import rising
 
 
 @register(
@@ -18,24 +17,25 @@ from lopgym.probes.rising import rising
     cite="Lilliefors 1967 (JASA 62); arXiv:2510.00304, the authors' metrics.py",
     invariant=("units", "samples", "scale", "unit scale", "offset"),
 )
-def kolmogorov_smirnov(pre_activations: Mapping[str, Tensor]) -> dict[str, float]:
+def kolmogorov_smirnov(order_statistics: Mapping[str, Tensor]) -> dict[str, float]:
     """Widest gap of the pre-activations' distribution to the Gaussian of their mean and spread, the median over units.
 
     max_i max(i/n - Phi(z_(i)), Phi(z_(i)) - (i - 1)/n), z sorted and standardised over the batch by its own mean and
-    standard deviation (n - 1). About 0.8 / n^(1/2) if Gaussian. Constant units are left out; 0 if all are.
+    standard deviation (n - 1). About 0.6 / n^(1/2) if Gaussian. Constant units are left out; 0 if all are. The authors'
+    code divides by n, takes the mean over units and counts constant ones as 1.
 
     Args:
-        pre_activations: layer to (B, U); at most 5000 rows, evenly spaced, are read, and fewer than 3 give 0.
+        order_statistics: layer to (U', n), of the pre-activations of the units that vary; see `normality`.
 
     >>> import torch
-    >>> kolmogorov_smirnov({"hidden0": torch.tensor([[-1.0], [0.0], [1.0]])})  # doctest: +ELLIPSIS
+    >>> kolmogorov_smirnov({"hidden0": torch.tensor([[-1.0, 0.0, 1.0]])})  # doctest: +ELLIPSIS
     {'hidden0': 0.17467807...}
     """
-    return median_over_units(_widest_gap, pre_activations)
+    return median_over_units(_widest_gap, order_statistics)
 
 
 def _widest_gap(rows: Tensor) -> Tensor:
     n = rows.shape[1]
     steps = torch.arange(n + 1, dtype=torch.float64, device=rows.device) / n
-    gaussian = torch.special.ndtr(rising(rows))
+    gaussian = torch.special.ndtr(rows)
     return torch.maximum(steps[1:] - gaussian, gaussian - steps[:-1]).amax(dim=1)

@@ -7,6 +7,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from lopgym.probes.averages import some_rows
+
+BLOCK = 64  # units: what lies above the diagonal is copied from below, which saves a third of the work
 CONSTANT = 1e-6  # relative spread below which a unit is constant: about 10 roundings in single precision
 
 
@@ -36,8 +39,15 @@ def gram(columns: Tensor) -> Tensor:
     tensor([[1., 2.],
             [2., 5.]], dtype=torch.float64)
     """
-    wide = columns.double()
-    return wide.T @ wide
+    units = columns.shape[1]
+    found = torch.zeros(units, units, dtype=torch.float64, device=columns.device)
+    rows = some_rows(units)
+    for top in range(0, len(columns), rows):
+        wide = columns[top : top + rows].double()
+        for first in range(0, units, BLOCK):
+            last = first + BLOCK
+            found[first:last, :last].addmm_(wide[:, first:last].T, wide[:, :last])
+    return found.tril_().add_(found.tril(-1).T)
 
 
 def singular_values(gram: Tensor) -> Tensor:
@@ -49,7 +59,7 @@ def singular_values(gram: Tensor) -> Tensor:
     >>> singular_values(torch.tensor([[9.0, 0.0], [0.0, 16.0]], dtype=torch.float64))
     tensor([4., 3.], dtype=torch.float64)
     """
-    if not torch.isfinite(gram).all():
+    if not gram.diagonal().isfinite().all():  # the rest is no larger
         return torch.full_like(gram[0], torch.nan)
     squares: Tensor = torch.linalg.eigvalsh(gram).flip(0)
     noise = squares[0] * len(squares) * torch.finfo(torch.float64).eps
@@ -66,26 +76,26 @@ def cosines(gram: Tensor) -> Tensor:
     """
     lengths = gram.diagonal().sqrt()
     shares = torch.where(lengths > 0, 1 / lengths, 0.0)
-    return (gram * shares * shares[:, None]).clamp(-1.0, 1.0)
+    return (gram * shares).mul_(shares[:, None]).clamp_(-1.0, 1.0)
 
 
-def correlations(gram: Tensor, sums: Tensor, samples: int) -> Tensor:
-    """Return Pearson's correlations between columns from their Gram matrix. Constant columns correlate with none.
+def covariances(gram: Tensor, means: Tensor, samples: int) -> Tensor:
+    """Return the covariances between columns, over n samples, from their Gram matrix. Constant columns have 0.
 
     A column whose standard deviation is at most `CONSTANT` times its root mean square is constant: what is left of it
     without its mean is rounding, not signal.
 
     Args:
         gram: (U, U).
-        sums: of each column, (U,).
+        means: of each column, (U,).
         samples: number of rows B.
 
     >>> columns = torch.tensor([[1.0, 3.0, 5.0], [2.0, 2.0, 5.0]])
-    >>> correlations(gram(columns), columns.double().sum(dim=0), samples=2).round()
-    tensor([[ 1., -1.,  0.],
-            [-1.,  1.,  0.],
-            [ 0.,  0.,  0.]], dtype=torch.float64)
+    >>> covariances(gram(columns), columns.double().mean(dim=0), samples=2)
+    tensor([[ 0.2500, -0.2500,  0.0000],
+            [-0.2500,  0.2500,  0.0000],
+            [ 0.0000,  0.0000,  0.0000]], dtype=torch.float64)
     """
-    centred = gram - sums * sums[:, None] / samples
+    centred = torch.addr(gram, means, means, alpha=-samples)
     spread = centred.diagonal() > CONSTANT**2 * gram.diagonal()
-    return cosines(torch.where(spread & spread[:, None], centred, 0.0))
+    return centred.mul_(spread * spread[:, None]).div_(samples)

@@ -5,45 +5,46 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 import torch
-from torch import Tensor, nan
+from torch import Tensor
 
 from lopgym.probes.matrices import CONSTANT
+from lopgym.probes.rising import rising
 
+UNITS = 64  # that are sorted at a time: their memory is used again
 FEWEST, MOST = 3, 5000  # samples: with fewer no shape can be seen; Royston's approximation was made for at most so many
 
 
-def median_over_units(statistic: Callable[[Tensor], Tensor], pre_activations: Mapping[str, Tensor]) -> dict[str, float]:
-    """Return, for each layer, the median of a statistic over the units that vary; 0 if there is none.
-
-    Args:
-        statistic: maps what `standardised` returns, (U, n), to (U,).
-        pre_activations: layer to (B, U).
-    """
-    return {name: _median(statistic, standardised(z)) for name, z in pre_activations.items()}
-
-
-def standardised(z: Tensor) -> Tensor:
-    """Return the units of (B, U) that vary as rows with mean 0 and variance 1 (over n - 1), (U', n), doubles.
+def order_statistics(z: Tensor) -> Tensor:
+    """Return the units of (B, U) that vary as rows with mean 0 and variance 1 (over n - 1) that rise, (U', n), doubles.
 
     Of more than `MOST` samples it takes every second, third ...; of fewer than `FEWEST` no unit varies. Constant units,
-    by the measure of `matrices.correlations`, are left out.
+    by the measure of `matrices.covariances`, are left out. A unit with a NaN does not count as constant.
 
     >>> import torch
-    >>> standardised(torch.tensor([[4.0, 7.0], [0.0, 7.0], [2.0, 7.0]]))
-    tensor([[ 1., -1.,  0.]], dtype=torch.float64)
+    >>> order_statistics(torch.tensor([[4.0, 7.0], [0.0, 7.0], [2.0, 7.0]]))
+    tensor([[-1.,  0.,  1.]], dtype=torch.float64)
     """
-    rows = z[:: -(-len(z) // MOST)].T.to(torch.float64, memory_format=torch.contiguous_format, copy=True)
-    if rows.shape[1] < FEWEST:
+    some = z[:: -(-len(z) // MOST)]
+    n = len(some)
+    rows = torch.empty(some.shape[1], n, dtype=torch.float64, device=z.device)
+    for first in range(0, len(rows), UNITS):  # sorted as they come: doubles take twice as long
+        rows[first : first + UNITS] = rising(some[:, first : first + UNITS].T)
+    if n < FEWEST:
         return rows[:0]
-    n = rows.shape[1]
     magnitude: Tensor = torch.linalg.vector_norm(rows, dim=1) / n**0.5
     rows -= rows.mean(dim=1, keepdim=True)
     deviation: Tensor = torch.linalg.vector_norm(rows, dim=1) / (n - 1) ** 0.5
-    varies = ~(deviation <= CONSTANT * magnitude)  # a NaN is no constant: it must come out
-    return rows[varies].div_(deviation[varies, None])
+    varies = ~(deviation <= CONSTANT * magnitude)
+    if not varies.all():
+        rows, deviation = rows[varies], deviation[varies]
+    return rows.div_(deviation[:, None])
 
 
-def _median(statistic: Callable[[Tensor], Tensor], rows: Tensor) -> float:
-    if len(rows) == 0:
-        return 0.0
-    return nan if rows.isnan().any() else statistic(rows).quantile(0.5).item()
+def median_over_units(statistic: Callable[[Tensor], Tensor], ordered: Mapping[str, Tensor]) -> dict[str, float]:
+    """Return, for each layer, the median of a statistic over the units that vary; 0 if there is none.
+
+    Args:
+        statistic: maps what `order_statistics` returns, (U', n), to (U',).
+        ordered: layer to (U', n).
+    """
+    return {name: statistic(rows).quantile(0.5).item() if len(rows) else 0.0 for name, rows in ordered.items()}

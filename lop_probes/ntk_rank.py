@@ -15,7 +15,7 @@ from lopgym.probes.effective_rank import effective_rank
 @register(
     "ntk_rank",
     bounds=(0, float("inf")),
-    cite="arXiv:1806.07572 sec. 4, the empirical kernel; Roy and Vetterli 2007, definition of erank",
+    cite="arXiv:1806.07572 sec. 4, the empirical kernel; Roy and Vetterli 2007, definition 2.1",
     invariant=("units", "samples", "scale"),
 )
 def ntk_rank(

@@ -15,14 +15,15 @@ from lopgym.probes.weight_norm import frobenius
 @register(
     "orthogonality_error",
     bounds=(0, float("inf")),
-    cite="arXiv:2412.07224 eq. 1, with the s that fits, relative to it",
+    cite="arXiv:2412.07224, the penalty, with the s that fits, relative to it",
     invariant=("units", "scale"),
 )
 def orthogonality_error(weights: Mapping[str, Tensor]) -> dict[str, float]:
     """Relative distance of a layer's weights from a multiple of an orthogonal matrix, its biases as one more column.
 
     ||G / s - 1||_F / n^(1/2), G the smaller of W W^T and W^T W, (n, n), and s = tr(G) / n: 0 if orthogonal, whatever
-    the gain; (n - 1)^(1/2) if of rank one; 0 if all weights are zero. It is the root of the Parseval penalty.
+    the gain; (n - 1)^(1/2) if of rank one; 0 if all weights are zero. It is the root of the Parseval penalty,
+    ||W W^T - s||_F^2, which keeps s where it began and leaves biases out.
 
     Args:
         weights: layer or head to (U, I + 1).

@@ -14,7 +14,7 @@ from lopgym.probes.srank import srank
 @register(
     "pca_rank",
     bounds=(0, float("inf")),
-    cite="arXiv:1909.12255 sec. 3, the approximate rank",
+    cite="arXiv:1909.12255 sec. 2, the approximate rank; of features arXiv:2405.00662 sec. 2",
     invariant=("units", "samples", "scale"),
 )
 def pca_rank(singular_values: Mapping[str, Tensor], *, delta: Fraction = 0.01) -> dict[str, float]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -13,4 +12,6 @@ def rising(values: Tensor) -> Tensor:
     >>> rising(torch.tensor([[3.0, 1.0, 2.0]]))
     tensor([[1., 2., 3.]])
     """
-    return torch.from_numpy(np.sort(values.detach().cpu().numpy(), axis=-1)).to(values.device)
+    rows = values.detach().cpu().clone(memory_format=torch.contiguous_format)
+    rows.numpy().sort(axis=-1)
+    return rows.to(values.device)

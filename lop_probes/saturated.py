@@ -8,6 +8,7 @@ from torch import Tensor
 
 from lopgym.bounds import Fraction, NonNegativeFloat
 from lopgym.probes import register
+from lopgym.probes.averages import mean_magnitudes, mean_over_samples
 
 FLOOR = 1e-12  # the authors': what a silent unit's mean magnitude counts as
 
@@ -47,6 +48,6 @@ def saturated_fraction(
 
 
 def _share_saturated(h: Tensor, signal: Tensor, threshold: float, share: float) -> float:
-    magnitudes = h.abs().double().mean(dim=0).clamp(min=FLOOR)
-    flat = (signal.abs() < threshold * magnitudes).double().mean(dim=0)
+    limits = (threshold * mean_magnitudes(h).clamp(min=FLOOR)).to(signal.dtype)
+    flat = mean_over_samples(lambda some: (some.abs() < limits).count_nonzero(dim=0), signal)
     return (flat > share).double().mean().item()

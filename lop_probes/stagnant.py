@@ -16,8 +16,9 @@ def update_activities(weights: Tensor, before: Tensor) -> Tensor:
     """Return how far each unit's weights moved for their length, divided by the mean of that over the layer.
 
     r_u = ||w_u - w'_u|| / max(||w_u||, ||w'_u||), over (1/U sum_k r_k): the relative update activity of
-    arXiv:2606.25335, of what the weights did between two measurements in place of a single gradient. 1 is average;
-    all are 0 in a layer that did not move.
+    arXiv:2606.25335, of what the weights did between two measurements in place of ||g_u|| / ||w_u||, averaged over
+    updates, of the gradient; under plain gradient descent both agree while steps are small. 1 is average; all are 0 in
+    a layer that did not move.
 
     Args:
         weights: (U, I + 1).

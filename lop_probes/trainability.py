@@ -17,7 +17,7 @@ FREQUENCY = 1e5
 def one_step_plasticity(before: Tensor, after: Tensor) -> Tensor:
     """Return by which share one step on a sample brings down the loss of that sample, for each of them.
 
-    clip(1 - L_after / L_before, 0, 1), arXiv:2404.00781: 1 learns the sample, 0 nothing or worse. A sample
+    clip(1 - L_after / L_before, 0, 1), arXiv:2404.00781 sec. 3.3: 1 learns it, 0 nothing or worse. A sample
     without loss has nothing left to learn and counts 1, unless the step gave it one.
 
     Args:
@@ -66,8 +66,9 @@ def _descend(network: nn.Module, problem: Problem, learning_rate: float) -> floa
 def random_targets(outputs: Tensor) -> Tensor:
     """Turn what a freshly initialised network says into targets that only memory can meet.
 
-    sin(10^5 f(x)), arXiv:2303.01486: as good as random, but the same for observations that are the same, so that a
-    network can meet them however often an observation comes.
+    sin(10^5 f(x)), arXiv:2303.01486 sec. 3.1: as good as random, but the same for observations that are the same, so
+    that a network can meet them however often an observation comes. The paper adds an offset, the mean of what the
+    network that is to learn them says before: see `lopgym.agents.problems.RandomProblem`.
 
     Args:
         outputs: of the fresh network f, (B, O).
@@ -82,7 +83,7 @@ def random_target_fit(outputs: Tensor, targets: Tensor) -> float:
     """Return how much of random targets a network has taken on, after it was trained on them.
 
     R^2 = 1 - sum_bo (y_bo - f_o(x_b))^2 / sum_bo (y_bo - mean_b y_bo)^2: 1 meets them all, 0 knows their means only,
-    below 0 not even those. arXiv:2204.09560 def. 1, target-fitting capacity, measures the numerator. Constant targets
+    below 0 not even those. Target-fitting capacity, arXiv:2204.09560 eq. 3, is the numerator. Constant targets
     have nothing to explain: 1 if they are met, else 0.
 
     Args:
@@ -95,4 +96,13 @@ def random_target_fit(outputs: Tensor, targets: Tensor) -> float:
     wanted = targets.double()
     missed = (wanted - outputs.detach().double()).square().sum()
     total = (wanted - wanted.mean(dim=0)).square().sum()
-    return (1 - missed / total if total > 0 else (missed == 0).double()).item()
+    return explained(missed.item(), total.item())
+
+
+def explained(missed: float, total: float) -> float:
+    """Return R^2 = 1 - missed / total; where there is nothing to explain, 1 if nothing was missed, else 0.
+
+    >>> explained(1.0, 4.0), explained(1.0, 0.0)
+    (0.75, 0.0)
+    """
+    return 1 - missed / total if total > 0 else float(missed == 0)

@@ -10,7 +10,9 @@ from lopgym.probes import register
 from lopgym.probes.distance_from_init import distance_from_init
 
 
-@register("update_norm", bounds=(0, float("inf")), cite="arXiv:2303.01486", invariant=("units",))
+@register(
+    "update_norm", bounds=(0, float("inf")), cite="arXiv:2303.07507 sec. 4.1, weight change", invariant=("units",)
+)
 def update_norm(weights: Mapping[str, Tensor], previous_weights: Mapping[str, Tensor]) -> dict[str, float]:
     """Frobenius distance of a layer's weights and biases from their values at the last measurement.
 

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from lopgym.bounds import Fraction
 from lopgym.probes import register
+from lopgym.probes.averages import mean_magnitudes
 from lopgym.probes.relative import relative_to_mean
 from lopgym.probes.wiring import Outgoing, outgoing_weights, sources
 
@@ -28,7 +29,7 @@ def contributions(activations: Tensor, outgoing: Tensor) -> Tensor:
     >>> contributions(torch.tensor([[1.0, -2.0], [3.0, 0.0]]), torch.tensor([[0.5, -0.5], [1.0, 2.0]]))
     tensor([2., 3.], dtype=torch.float64)
     """
-    return activations.abs().double().mean(dim=0) * outgoing.abs().double().sum(dim=1)
+    return mean_magnitudes(activations) * outgoing.abs().double().sum(dim=1)
 
 
 @register(

@@ -22,7 +22,8 @@ def wasserstein_from_init(weights: Mapping[str, Tensor], initial_weights: Mappin
     """Distance between the distributions of a layer's weights and biases now and at the start of training.
 
     W_2 = (1/p sum_i (w_(i) - w0_(i))^2)^(1/2), both sorted, of p parameters: blind to which weight went where, it sees
-    only that fresh numbers have become others. At most `distance_from_init` / p^(1/2).
+    only that fresh numbers have become others. At most `distance_from_init` / p^(1/2). The regulariser is its square,
+    weights and biases each by themselves.
 
     Args:
         weights: layer or head to (U, I + 1).

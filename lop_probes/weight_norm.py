@@ -10,7 +10,7 @@ from torch import Tensor
 from lopgym.probes import register
 
 
-@register("weight_norm", bounds=(0, float("inf")), cite="arXiv:2303.01486", invariant=("units",))
+@register("weight_norm", bounds=(0, float("inf")), cite="arXiv:2303.01486, the parameter norm", invariant=("units",))
 def weight_norm(weights: Mapping[str, Tensor]) -> dict[str, float]:
     """Frobenius norm of a layer's weights and biases.
 

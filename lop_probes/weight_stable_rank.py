@@ -12,7 +12,7 @@ from lopgym.probes import matrices, register
 @register(
     "weight_stable_rank",
     bounds=(0, float("inf")),
-    cite="Rudelson and Vershynin 2007 (J. ACM 54), sec. 1.2; arXiv:2412.07224 of reinforcement learning",
+    cite="Rudelson and Vershynin 2007 (J. ACM 54), numerical rank; arXiv:2412.07224 of reinforcement learning",
     invariant=("units", "scale"),
 )
 def weight_stable_rank(weights: Mapping[str, Tensor]) -> dict[str, float]:

@@ -56,3 +56,28 @@ def outgoing_weights(weights: Tensor, units: int, channels: int, before: int, to
     places = weights.shape[1] // total
     own = weights[:, before * places : (before + channels) * places]
     return own.reshape(len(weights), channels // units, units, places).movedim(2, 0).flatten(1)
+
+
+def own_weights(weights: Mapping[str, Tensor], channels: Mapping[str, int], outgoing: Outgoing) -> dict[str, Tensor]:
+    """Return all weights that belong to each unit of each hidden layer, (U, W): incoming, bias and outgoing.
+
+    Args:
+        weights: layer or head to (U, I + 1).
+        channels: layer to the numbers that it returns.
+        outgoing: layer to what reads it.
+
+    >>> own_weights({"a": torch.eye(2), "b": torch.tensor([[3.0, 4.0, 9.0]])}, {"a": 2}, {"a": ["b"]})
+    {'a': tensor([[1., 0., 3.],
+            [0., 1., 4.]])}
+    """
+    reads, found = sources(outgoing), {}
+    for name in channels:
+        parts = [weights[name]]
+        for reader in outgoing[name]:
+            widths = {layer: channels[layer] for layer in reads[reader]}
+            before = sum(list(widths.values())[: reads[reader].index(name)])
+            parts.append(
+                outgoing_weights(weights[reader], len(weights[name]), channels[name], before, sum(widths.values()))
+            )
+        found[name] = torch.cat(parts, dim=1)
+    return found

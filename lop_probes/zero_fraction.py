@@ -12,7 +12,7 @@ from lopgym.probes import register
 @register(
     "zero_fraction",
     bounds=(0, 1),
-    cite="arXiv:2405.19153",
+    cite="arXiv:2405.19153, where it is called dead units",
     invariant=("units", "samples", "scale", "unit scale"),
 )
 def zero_fraction(activations: Mapping[str, Tensor]) -> dict[str, float]:

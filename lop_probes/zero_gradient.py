@@ -9,7 +9,12 @@ from torch import Tensor
 from lopgym.probes import register
 
 
-@register("zero_gradient_fraction", bounds=(0, 1), cite="arXiv:2303.07507", invariant=("units", "scale", "unit scale"))
+@register(
+    "zero_gradient_fraction",
+    bounds=(0, 1),
+    cite="arXiv:2303.07507 sec. 4.2, the l0 norm",
+    invariant=("units", "scale", "unit scale"),
+)
 def zero_gradient_fraction(gradients: Mapping[str, Tensor]) -> dict[str, float]:
     """Share of a layer's weights and biases whose gradient is exactly zero.
 

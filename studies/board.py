@@ -5,25 +5,36 @@ from __future__ import annotations
 import math
 import re
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
 from lopgym.record import RunFolder, read_metrics
 from lopgym.studies.figures import last_layers, run_overview
+from lopgym.studies.spectra import read_spectra, spectra_figure
 
 Layout = dict[str, dict[str, list[Any]]]
 
+
+class Band(NamedTuple):
+    """The tags of a margin chart: a line inside a band."""
+
+    value: str
+    low: str
+    high: str
+
+
 LEARNING, REMAINS = "Does it still learn?", "What is left of the network?"
+BEHIND = "Is it behind a fresh network? (fork probe)"
 REMEMBERS = "Does it remember? (forgetting is not loss of plasticity)"
-STRIPES = ("stripes/value", "stripes/lo", "stripes/hi")
-_LEARNING = {
+STRIPES = Band("stripes/value", "stripes/lo", "stripes/hi")
+_LEARNING: dict[str, Sequence[str]] = {
     "return at the end of each task (its last quarter)": ["task/final"],
     "return over the whole of each task": ["task/auc"],
     "return all along": ["task/return"],
-    "return, every other task shaded": [*STRIPES],
+    "return, every other task shaded": STRIPES,
 }
 _REMAINS = {
     "frozen units (dead fraction)": "dead_fraction",
@@ -33,6 +44,7 @@ _REMAINS = {
     "distance of the weights from their start": "distance_from_init",
     "size of the gradient (norm)": "gradient_norm",
 }
+_GAP = re.compile(r"probe/fork/([^/]+)/gap")
 
 
 def layout(tags: Iterable[str], revisited: Iterable[int] = ()) -> Layout:
@@ -46,22 +58,39 @@ def layout(tags: Iterable[str], revisited: Iterable[int] = ()) -> Layout:
         revisited: tasks that evaluation plays again and again.
     """
     tags = sorted(tags)
-    remains = {title: last_layers(tags, probe) for title, probe in _REMAINS.items()}
+    remains: dict[str, Sequence[str]] = {title: last_layers(tags, probe) for title, probe in _REMAINS.items()}
     remains["exploration (entropy of the policy)"] = [tag for tag in tags if tag.startswith("probe/policy_entropy/")]
-    remembers = {f"return on task {task}, played again": [f"eval/{task}/return"] for task in revisited}
-    wanted = {LEARNING: _LEARNING, REMAINS: remains, REMEMBERS: remembers}
+    remembers: dict[str, Sequence[str]] = {
+        f"return on task {task}, played again": [f"eval/{task}/return"] for task in revisited
+    }
+    wanted = {LEARNING: _LEARNING, BEHIND: _behind(tags), REMAINS: remains, REMEMBERS: remembers}
     charts = {category: _charts(titles, set(tags)) for category, titles in wanted.items()}
     return {category: titles for category, titles in charts.items() if titles}
 
 
-def _charts(titles: Mapping[str, list[str]], tags: set[str]) -> dict[str, list[Any]]:
+def _behind(tags: Sequence[str]) -> dict[str, Sequence[str]]:
+    """Show the gap of each problem of the forks and the trunk's part in it, both in their intervals; then the rest."""
+    charts: dict[str, Sequence[str]] = {}
+    for problem in (found[1] for found in map(_GAP.fullmatch, tags) if found):
+        fork = f"probe/fork/{problem}"
+        for title, part in (("gap", "gap"), ("the trunk's part in the gap", "trunk")):
+            what = f"{title} on {problem} (0: learns as fresh, 1: not at all)"
+            charts[what] = Band(f"{fork}/{part}", f"{fork}/{part}_low", f"{fork}/{part}_high")
+    fit = "probe/random_target_fit"
+    charts["fit of random targets (R\N{SUPERSCRIPT TWO}), carried and fresh"] = [f"{fit}/carried", f"{fit}/fresh"]
+    one_step = [tag for tag in tags if tag.startswith("probe/one_step_plasticity/")]
+    charts["one step on one sample (share of its loss that goes), carried and fresh"] = one_step
+    return charts
+
+
+def _charts(titles: Mapping[str, Sequence[str]], tags: set[str]) -> dict[str, list[Any]]:
     """Describe the charts that have all their tags, as SummaryWriter wants it."""
     return {title: _chart(shown) for title, shown in titles.items() if shown and tags.issuperset(shown)}
 
 
-def _chart(tags: list[str]) -> list[Any]:
+def _chart(tags: Sequence[str]) -> list[Any]:
     """Describe one chart; TensorBoard reads the tags of a line chart as regular expressions that begin a tag."""
-    return ["Margin", tags] if tags == [*STRIPES] else ["Multiline", [f"{re.escape(tag)}$" for tag in tags]]
+    return ["Margin", [*tags]] if isinstance(tags, Band) else ["Multiline", [f"{re.escape(tag)}$" for tag in tags]]
 
 
 def stripe(task: int, steps_per_task: int, final: float, low: float, high: float) -> list[tuple[int, dict[str, float]]]:
@@ -81,8 +110,8 @@ def stripe(task: int, steps_per_task: int, final: float, low: float, high: float
 class TensorBoardSink:
     """The sink that lets TensorBoard show a run; all of it could be rebuilt from the run's other files.
 
-    Scalars over environment steps, a custom layout, the config as text, and at the end a figure of the whole run and
-    a row in the table of hyperparameters.
+    Scalars over environment steps, a custom layout, the config as text, and at the end a figure of the whole run, one
+    of each layer's spectra if they were kept, and a row in the table of hyperparameters.
     """
 
     def __init__(self, folder: RunFolder, config: Mapping[str, Any], tasks: int, steps_per_task: int) -> None:
@@ -113,6 +142,8 @@ class TensorBoardSink:
         """Draw the whole run and enter it into the table of hyperparameters; `summary` is what it is judged by."""
         title = " / ".join(self._folder.path.parts[-3:])
         self._writer.add_figure("run", run_overview(read_metrics(self._folder.metrics), title=title), self._total)
+        for layer, spectra in read_spectra(self._folder.spectra).items():
+            self._writer.add_figure(f"spectra/{layer}", spectra_figure(layer, spectra), self._total)
         self._writer.flush()
         row = hyperparameters(self._config) | {"variant": self._folder.path.parent.name}
         scores = {f"summary/{_clean(name)}": float(value) for name, value in summary.items()}

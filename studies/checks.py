@@ -29,7 +29,8 @@ def check(config: Config, allow_import: Collection[str] | None = ()) -> list[Fau
         config: a validated config.
         allow_import: packages that `env.id` may import; None allows all.
     """
-    faults = [*_rollout(config), *_stem(config), *_hidden(config), *_device(config), *_import(config, allow_import)]
+    faults = [*_rollout(config), *_stem(config), *_hidden(config), *_fork(config), *_device(config)]
+    faults += _import(config, allow_import)
     unbuilt = any(path == ("env", "id") for path, _ in faults)
     return faults if unbuilt else [*faults, *(list(_clocks(config)) or _world(config))]
 
@@ -67,6 +68,16 @@ def _hidden(config: Config) -> Iterator[Fault]:
         yield ("agent", "hidden"), f"a hidden layer of {max(hidden):,} units; at most {WIDEST:,}"
     elif weights > MOST_WEIGHTS:
         yield ("agent", "hidden"), f"{weights:,} weights between hidden layers; at most {MOST_WEIGHTS:,}"
+
+
+def _fork(config: Config) -> Iterator[Fault]:
+    """Contenders need a problem to learn; of an algorithm that nothing is known of, none can be made."""
+    from lopgym.agents import agents
+    from lopgym.agents.problems import SOURCES
+
+    able = [a.name for a in agents if issubclass(a.facts["algorithm"], tuple(SOURCES))]
+    if config.fork.model_dump()["every"] and config.agent.kind not in able:
+        yield ("fork", "every"), f"nobody knows what {config.agent.kind} could race on; known: {', '.join(able)}"
 
 
 def _device(config: Config) -> Iterator[Fault]:

@@ -72,9 +72,10 @@ def train(
     """Train one agent.
 
     Example: lopgym train study=catch_dqn mitigation=redo seed=3
+
+    Deeper looks, off unless asked for: fork.every=5 (tasks); null_calibration.every=4000, spectra_every=800 (steps).
     """
-    if allow_import:
-        sys.path.append(os.getcwd())  # where a package of one's own usually is; last, so that it hides nothing
+    _look_here(allow_import)
     with _errors():
         from lopgym.studies.compose import load, session
 
@@ -88,6 +89,12 @@ def train(
             run = execute(config, on_progress=show)
     typer.echo(run.path)
     typer.echo(f"look at it: lopgym tensorboard {shlex.quote(str(config.runs_dir / config.study))}")
+
+
+def _look_here(allow_import: list[str] | None) -> None:
+    """Seek packages where one's own usually are; last, so that they hide nothing."""
+    if allow_import:
+        sys.path.append(os.getcwd())
 
 
 @app.command()
@@ -150,11 +157,13 @@ def record(
     run: Annotated[Path, typer.Argument(help="Folder of one run.")],
     task: Annotated[int, typer.Option(min=0, help="Number of the task, from 0.")],
     out: Annotated[Path | None, typer.Option(help="MP4 or GIF file; RUN/task-K.mp4 if left out.")] = None,
+    allow_import: AllowImport = None,
 ) -> None:
     """Film the agent of a run.
 
     As it was at the end of a task: lopgym record RUN --task 3
     """
+    _look_here(allow_import)
     with _errors({ValueError: USAGE}):
         from lopgym.studies.video import record as film
 
@@ -179,11 +188,13 @@ def probe(
     calibrate: Annotated[
         str | None, typer.Option(metavar="STUDY", help="Propose how often a study can afford to measure; no PATH.")
     ] = None,
+    allow_import: AllowImport = None,
 ) -> None:
     """Look into an agent.
 
     What is left of its plasticity, and where it is stuck, beside fresh networks: lopgym probe RUN --task 3
     """
+    _look_here(allow_import)
     if (path is None) == (calibrate is None):
         _tell(["say what to look into: lopgym probe PATH, or lopgym probe --calibrate STUDY"], USAGE)
     with _errors({ValueError: USAGE}):
@@ -233,11 +244,18 @@ def _errors(special: Mapping[type[Exception], int] = MappingProxyType({})) -> It
     except Terminated:
         _tell(["terminated"], TERMINATED)
     except Exception as error:
-        codes = (code for kind, code in {**special, **_CODES}.items() if isinstance(error, kind))
+        codes = (code for kind, code in {**special, **_CODES, **_no_world()}.items() if isinstance(error, kind))
         code = getattr(error, "exit_code", next(codes, None))
         if code is None:
             raise  # a bug: with its traceback
         _tell(getattr(error, "lines", [str(error)]), code)
+
+
+def _no_world() -> dict[type[Exception], int]:
+    """Why a world cannot be made here: an extra is not installed, or nobody has registered the id."""
+    from gymnasium.error import DependencyNotInstalled, UnregisteredEnv
+
+    return dict.fromkeys((DependencyNotInstalled, UnregisteredEnv), USAGE)
 
 
 def _tell(lines: Iterable[str], code: int) -> NoReturn:

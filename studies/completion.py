@@ -8,7 +8,7 @@ from pathlib import Path
 
 _PACKAGE = Path(__file__).parents[1]
 _SOURCES = {"env": "envs", "agent": "agents", "mitigation": "agents/mitigations", "probes": "probes"}
-_KEYS = ("tasks=", "steps_per_task=", "seed=", "runs_dir=", "device=", "probe_every=", "report_every=")
+_KEYS = ("tasks=", "steps_per_task=", "seed=", "runs_dir=", "device=", "probe_every=", "report_every=", "fork.every=")
 _MADE = {"env": ("custom",), "mitigation": ("none",), "probes": ("all", "none")}  # neither a preset nor registered
 _REGISTERED = re.compile(r'@(?:(?:environments|agents|mitigations|probes)\.)?register\(\s*"(\w+)"')
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -107,6 +107,9 @@ class Config(Options):
         evaluation: what is played besides.
         task_change: options of `lopgym.agents.task_change.TaskChange`.
         normalize: what is standardised.
+        fork: options of `lopgym.agents.fork.ForkProbe`: every so many tasks; 0 is never.
+        null_calibration: options of `lopgym.agents.null_calibration.NullCalibration`: every so many env steps.
+        spectra_every: env steps between two looks at the singular values of each layer; 0 is never.
     """
 
     study: FolderName
@@ -125,6 +128,9 @@ class Config(Options):
     evaluation: Evaluation
     task_change: Options
     normalize: Normalize
+    fork: Options
+    null_calibration: Options
+    spectra_every: CountOrNone = 0
 
 
 def registries() -> tuple[dict[str, Registry[Any]], dict[str, Registry[Any]]]:
@@ -150,6 +156,8 @@ def entries(group: str) -> dict[str, type[Options]]:
 @cache
 def model() -> type[Config]:
     """Return Config with the options of whatever is registered, other people's packages included."""
+    from lopgym.agents.fork import ForkProbe
+    from lopgym.agents.null_calibration import NullCalibration
     from lopgym.agents.task_change import TaskChange
 
     one, many = registries()
@@ -157,4 +165,12 @@ def model() -> type[Config]:
     for group in many:
         fields[group] = (dict.__class_getitem__((str, one_of(*entries(group).values()))), ...)
     fields["task_change"] = (derive(TaskChange, "task_change", Options), ...)
+    fields["fork"] = _now_and_then(ForkProbe, "fork", ("steps_per_task",))
+    fields["null_calibration"] = _now_and_then(NullCalibration, "null_calibration", ("probes",))
     return create_model("Config", __base__=Config, **fields)
+
+
+def _now_and_then(make: Callable[..., Any], name: str, without: tuple[str, ...]) -> tuple[Any, Options]:
+    """Return the field of what looks at the agent every so often: never, unless told otherwise."""
+    options = derive(make, name, Options, (*without, "write", "seed"))
+    return options, options(every=0)

@@ -37,6 +37,11 @@ class Rule:
     relative: bool = False
     whole: bool = False
 
+    @property
+    def share(self) -> bool:
+        """Whether values are shares: what is told in percent."""
+        return "{value:.0%}" in self.sentence
+
     def holds(self, reading: Null) -> bool:
         """Whether a value is a finding."""
         beyond = reading.percentile == (100.0 if self.high else 0.0) and (reading.z is None or abs(reading.z) > CHANCE)
@@ -123,7 +128,7 @@ RULES: Sequence[Rule] = (
         by=0.3,
         relative=True,
         whole=True,
-        sentence="through {place}, the gradients of single observations span {value:.1f} directions (fresh: "
+        sentence="Through {place}, the gradients of single observations span {value:.1f} directions (fresh: "
         "{fresh:.1f}): what is learned of one moves the others",
     ),
     Rule(
@@ -132,7 +137,7 @@ RULES: Sequence[Rule] = (
         high=True,
         by=1.0,
         relative=True,
-        sentence="the weights of {place} are {times:.1f} times as large as fresh ones: a step of the same size turns "
+        sentence="The weights of {place} are {times:.1f} times as large as fresh ones: a step of the same size turns "
         "them less",
     ),
     Rule(
@@ -142,7 +147,7 @@ RULES: Sequence[Rule] = (
         by=0.5,
         relative=True,
         whole=True,
-        sentence="the entropy of the policy is {value:.2f} nats (fresh: {fresh:.2f}): an agent that tries little "
+        sentence="The entropy of the policy is {value:.2f} nats (fresh: {fresh:.2f}): an agent that tries little "
         "learns little, which is not loss of plasticity",
     ),
 )

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import inspect
 import io
 from collections.abc import Iterator
+from functools import cache
 from html import escape
 from pathlib import Path
 
 import matplotlib
 from matplotlib.figure import Figure
 
+from lopgym.probes import probes
 from lopgym.probes.null import Null
 from lopgym.record import read_metrics
 from lopgym.studies.figures import run_overview
@@ -17,6 +20,7 @@ from lopgym.studies.findings import RULES
 from lopgym.studies.probe_figures import beside_fresh, curves
 from lopgym.studies.probing import Look
 from lopgym.studies.reading import CAUTION, NOTHING, by_reason, shown
+from lopgym.studies.revival import freed_by_revival, no_gradient_units
 
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #222; max-width: 64rem; margin: 2rem auto; padding: 0 1rem }
@@ -43,7 +47,7 @@ def _sections(seen: Look, metrics: Path | None) -> Iterator[str]:
     yield f'<p class="faint">{CAUTION}</p>'
     yield f'<h2>Beside fresh networks</h2><p><span class="agent">Dot</span>: this agent. Grey: {seen.fresh} freshly'
     yield "initialised networks on the same observations, their mean and two standard deviations to each side.</p>"
-    yield _svg(beside_fresh(seen, [rule.probe for rule in RULES]), "beside")
+    yield _svg(beside_fresh(seen, RULES), "beside")
     yield "<h2>Directions of each layer</h2><p>Singular values of the activations over their sum, largest first.</p>"
     yield _svg(curves(seen, lambda portrait: portrait.spectra, "share", log=True), "spectra")
     yield "<h2>Units of each layer</h2><p>Mean magnitude of each unit over that of its layer, loudest first.</p>"
@@ -51,7 +55,8 @@ def _sections(seen: Look, metrics: Path | None) -> Iterator[str]:
     if metrics is not None and metrics.exists():
         yield "<h2>How it came to this</h2>"
         yield _svg(run_overview(read_metrics(metrics)), "run")
-    yield "<h2>Every number</h2>"
+    yield "<h2>Every number</h2><p>Orange: higher than in every fresh network, or lower than in every one. Rest the"
+    yield "pointer on a name to read what it measures.</p>"
     yield from (_table(seen, place) for place in seen.places)
     if seen.skipped:
         yield "<h2>Not measured</h2>"
@@ -73,7 +78,15 @@ def _row(probe: str, reading: Null) -> str:
     value, *others = shown(reading)
     kind = ' class="out"' if reading.percentile in (0.0, 100.0) else ""
     cells = "".join(f"<td>{cell}</td>" for cell in others)
-    return f"<tr><td>{escape(probe)}</td><td{kind}>{value}</td>{cells}</tr>"
+    meaning = escape(_meanings().get(probe, ""))
+    return f'<tr><td title="{meaning}">{escape(probe)}</td><td{kind}>{value}</td>{cells}</tr>'
+
+
+@cache
+def _meanings() -> dict[str, str]:
+    """Return the first line of what each probe says of itself; those of revival are in no registry."""
+    more = {f.__name__: (inspect.getdoc(f) or "").partition("\n")[0] for f in (no_gradient_units, freed_by_revival)}
+    return {entry.name: entry.summary for entry in probes} | more
 
 
 def _svg(figure: Figure, salt: str) -> str:

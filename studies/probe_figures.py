@@ -12,22 +12,26 @@ from torch import Tensor
 
 from lopgym.probes.null import Null
 from lopgym.studies.figures import FAINT, INK, PALETTE, STRIPE
+from lopgym.studies.findings import Rule
 from lopgym.studies.probing import Look, Portrait
 
 ACROSS, LAYERS_ACROSS = 3, 4  # panels side by side
 AGENT, FRESH = PALETTE[0], "#9aa5b1"
 
 
-def beside_fresh(seen: Look, chosen: Sequence[str]) -> Figure:
+def beside_fresh(seen: Look, rules: Sequence[Rule]) -> Figure:
     """Draw a panel a probe: a row a layer, the agent's value a dot, fresh networks a bar of mean and two spreads."""
-    named = [probe for probe in chosen if any(tag.startswith(f"{probe}/") for tag in seen.readings)]
-    down = ceil(len(named) / ACROSS)
-    most = max((len(_rows(seen, probe)) for probe in named), default=1)
+    drawn = [rule for rule in rules if any(tag.startswith(f"{rule.probe}/") for tag in seen.readings)]
+    down = ceil(len(drawn) / ACROSS)
+    most = max((len(_rows(seen, rule.probe)) for rule in drawn), default=1)
     figure = Figure(figsize=(10, down * (0.75 + 0.24 * most)), facecolor="white", layout="constrained")
     panels: list[Axes] = list(figure.subplots(down, ACROSS, squeeze=False).flat)
-    for axes, probe in zip(panels, named, strict=False):
-        _compare(axes, probe, _rows(seen, probe))
-    for axes in panels[len(named) :]:
+    figure.get_layout_engine().set(h_pad=0.08)  # type: ignore[union-attr,call-arg]  # titles clear of what is above
+    for axes, rule in zip(panels, drawn, strict=False):
+        _compare(axes, rule.probe, _rows(seen, rule.probe))
+        if rule.share:
+            axes.set_xlim(-0.04, 1.04)  # or few clones would look like many
+    for axes in panels[len(drawn) :]:
         axes.set_visible(False)
     return figure
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from lopgym.probes.null import Null
+from lopgym.probes.null import ROUNDING, Null
 from lopgym.studies.probing import Look
 
 NOTHING = "Nothing: no value is both beyond those of fresh networks and far enough from them to matter."
@@ -22,8 +22,14 @@ def text(seen: Look) -> str:
 
 
 def shown(reading: Null) -> tuple[str, str, str, str]:
-    """Return value, mean and spread of fresh networks, and percentile, as short as they can be told apart."""
-    return f"{reading.value:.4g}", f"{reading.mean:.4g}", f"{reading.sd:.4g}", f"{reading.percentile:.0f}"
+    """Return value, mean and spread of fresh networks, and percentile, as short as they can be told apart.
+
+    >>> from lopgym.probes.null import null
+    >>> shown(null(1.0, [0.25, 0.25 + 1e-9]))
+    ('1', '0.25', '0', '100')
+    """
+    spread = reading.sd if reading.sd > ROUNDING * abs(reading.mean) else 0.0
+    return f"{reading.value:.4g}", f"{reading.mean:.4g}", f"{spread:.4g}", f"{reading.percentile:.0f}"
 
 
 def by_reason(skipped: Mapping[str, str]) -> dict[str, list[str]]:

@@ -17,7 +17,11 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from lopgym.agents import agents
 from lopgym.agents.attach import Plasticity
+from lopgym.agents.fork import ForkProbe
+from lopgym.agents.looking import Looking
 from lopgym.agents.mitigations import Mitigation, mitigations
+from lopgym.agents.null_calibration import NullCalibration
+from lopgym.agents.spectra import SpectraProbe
 from lopgym.agents.task_change import TaskChange
 from lopgym.probes import probes
 from lopgym.record import MetricsFile, Recorder, RunFolder, Sink, series
@@ -28,6 +32,7 @@ from lopgym.studies.moments import KeepMoments, Moment, agent_moves
 from lopgym.studies.progress import Progress
 from lopgym.studies.provenance import provenance
 from lopgym.studies.reporting import KeepWeights, TaskReport, logger_into
+from lopgym.studies.spectra import SpectraFile
 from lopgym.studies.termination import Terminated
 from lopgym.studies.worlds import training_world
 
@@ -91,7 +96,7 @@ def execute(config: Config, *, sinks: Sequence[Sink] = (), on_progress: OnProgre
     try:
         model.set_logger(logger_into(recorder))
         with _plasticity(config, methods, recorder) as plasticity:
-            callbacks = [*_reports(config, recorder, on_progress), plasticity]
+            callbacks = [*_reports(config, recorder, on_progress), plasticity, *_looks(config, recorder)]
             model.learn(config.tasks * config.steps_per_task, callback=callbacks, log_interval=None)
         status = "finished"
         board.finish(_summary(Run(folder.path)))
@@ -150,7 +155,7 @@ def _reports(config: Config, recorder: Recorder, on_progress: OnProgress | None)
 def _plasticity(config: Config, methods: Mapping[str, Mitigation], recorder: Recorder) -> Plasticity:
     """What looks into the network, and what acts on it."""
     return Plasticity(
-        probes={label: partial(probes[name].make, **o) for label, (name, o) in _kinds(config.probes).items()},
+        probes=_probes(config),
         mitigations=methods,
         task_change=TaskChange(**config.task_change.model_dump()),
         steps_per_task=config.steps_per_task,
@@ -158,6 +163,22 @@ def _plasticity(config: Config, methods: Mapping[str, Mitigation], recorder: Rec
         write=recorder.write,
         seed=config.seed,
     )
+
+
+def _looks(config: Config, recorder: Recorder) -> list[ForkProbe | Looking]:
+    """What looks deeper now and then; it comes behind `_plasticity`: a fork copies what that left of the agent."""
+    told: dict[str, Any] = {"write": recorder.write, "seed": config.seed}
+    spectra = SpectraFile(RunFolder(run_path(config)).spectra)
+    looks: list[ForkProbe | Looking] = [
+        ForkProbe(steps_per_task=config.steps_per_task, **config.fork.model_dump(), **told),
+        NullCalibration(probes=_probes(config), **config.null_calibration.model_dump(), **told),
+        SpectraProbe(every=config.spectra_every, keep=spectra.write, **told),
+    ]
+    return [look for look in looks if look.every]
+
+
+def _probes(config: Config) -> dict[str, Callable[..., dict[str, float]]]:
+    return {label: partial(probes[name].make, **o) for label, (name, o) in _kinds(config.probes).items()}
 
 
 def _summary(run: Run) -> dict[str, float]:

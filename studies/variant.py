@@ -27,6 +27,8 @@ def describe(config: Mapping[str, Any], plain: Mapping[str, Any], choices: Seque
     'redo@14'
     >>> describe({"mitigation": {}, "agent": {"hidden": [8, 8]}}, {"agent": {"hidden": [32, 32]}})
     'none--agent.hidden=8x8'
+    >>> describe({"ids": ["CartPole-v1", ["Catch-v0", {"rows": 8, "drifts": {}}]]}, {})
+    'none--ids=CartPole-v1xCatch-v0+drifts=empty+rows=8'
     """
     chosen = config.get("mitigation", {})
     tuned = plain.get("mitigation", {})
@@ -58,11 +60,20 @@ def _differences(new: Mapping[str, Any], old: Mapping[str, Any], prefix: str = "
 
 
 def _written(value: Any) -> str:
-    if isinstance(value, list | tuple):
-        return "x".join(map(_written, value)) or "empty"
     if isinstance(value, Mapping):
-        return "empty"
+        return "+".join(sorted(_leaves(value))) or "empty"
+    if isinstance(value, list | tuple):
+        between = "+" if any(isinstance(part, Mapping) for part in value) else "x"  # what is no size is no product
+        return between.join(map(_written, value)) or "empty"
     return "null" if value is None else str(value)
+
+
+def _leaves(options: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    for key, value in options.items():
+        if isinstance(value, Mapping) and value:
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}={_written(value)}"
 
 
 def _safe(name: str) -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import gymnasium as gym
 import imageio.v3 as imageio
 import numpy as np
 import torch
@@ -12,13 +14,19 @@ import torch
 from lopgym.agents.weights import load_weights
 from lopgym.envs.show_drift import ShowDrift
 from lopgym.seeding import derive
-from lopgym.studies.compose import from_plain
+from lopgym.studies.compose import Config, from_plain
 from lopgym.studies.moments import read_moment
 from lopgym.studies.run import Run, build_mitigations, build_model
 from lopgym.studies.worlds import single_world, still_world, training_world
 
 LONGEST = 600  # frames of one episode
 FORMATS = (".mp4", ".gif")
+
+
+class NoPictureError(RuntimeError):
+    """The world cannot be drawn on this machine."""
+
+    exit_code = 2
 
 
 class NoAgentError(FileNotFoundError):
@@ -41,6 +49,7 @@ def record(path: Path, task: int, out: Path | None = None, episodes: int = 20) -
 
     Raises:
         NoAgentError: no run there, or no weights of that task.
+        NoPictureError: the world cannot be drawn here.
         ValueError: `out` is of another format.
         FileNotFoundError: the folder of `out` does not exist.
     """
@@ -54,13 +63,20 @@ def record(path: Path, task: int, out: Path | None = None, episodes: int = 20) -
     load_weights(model, _weights(run, task))
     moment = read_moment(run.folder.metrics, (task + 1) * config.steps_per_task)
     still = still_world(config, task, moment)
-    stage = ShowDrift(single_world(config, **still, render_mode="rgb_array"))
+    stage = _stage(config, still)
     options = {"episode": moment.episode} if "episode" in still["clocks"].values() else None
     frames = _play(model, stage, episodes, derive(config.seed, "video", task), options)
     imageio.imwrite(out, np.stack(frames), fps=stage.metadata["render_fps"], macro_block_size=2)
     world.close()
     stage.close()
     return out
+
+
+def _stage(config: Config, still: Mapping[str, Any]) -> ShowDrift:
+    try:
+        return ShowDrift(single_world(config, **still, render_mode="rgb_array"))
+    except gym.error.Error as error:
+        raise NoPictureError(str(error)) from None
 
 
 def _weights(run: Run, task: int) -> Path:

@@ -55,7 +55,15 @@ def foreign_world(
 ) -> gym.Env:
     """Make any registered Gymnasium id and put drift around it; see `lopgym.envs.build.drifting`."""
     time = {"apply": apply, "clocks": clocks, "trigger": trigger, "stride": stride}
-    return drifting(gym.make(id, **kwargs), drifts=drifts, world_seed=world_seed, **time)
+    return drifting(_made(id, kwargs), drifts=drifts, world_seed=world_seed, **time)
+
+
+def _made(id: str, options: dict[str, Any]) -> gym.Env:
+    try:
+        return gym.make(id, **options)
+    except ModuleNotFoundError as error:
+        missing = str(error).partition(". ")[0]
+        raise gym.error.UnregisteredEnv(f"{id}: {missing}; one in this folder is found with --allow-import") from error
 
 
 def is_ours(id: str) -> bool:

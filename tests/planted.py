@@ -41,7 +41,8 @@ MAKE_ACTIVATION: tuple[Callable[[], nn.Module], ...] = (
     nn.SiLU,
 )
 ACTIVATIONS = [make() for make in MAKE_ACTIVATION]
-KINDS = ("linear", "convolution", "layer_norm", "crelu")
+KINDS = ("linear", "convolution", "layer_norm", "crelu", "convolution_norm", "convolution_crelu")
+PLACES = 4  # of the image that the first convolution returns, 2 x 2
 
 
 class Net(nn.Module):
@@ -50,14 +51,14 @@ class Net(nn.Module):
     def __init__(self, kind: str, activation: Callable[[], nn.Module]) -> None:
         """Build it from torch's random stream."""
         super().__init__()
-        concatenated, image = kind == "crelu", kind == "convolution"
+        image, concatenated, normalised = (word in kind for word in ("convolution", "crelu", "norm"))
         width = 2 * UNITS if concatenated else UNITS
         self.first: nn.Module = nn.Conv2d(2, UNITS, 2, stride=2) if image else nn.Linear(5, UNITS)
-        self.norm = nn.LayerNorm(UNITS) if kind == "layer_norm" else nn.Identity()
+        self.norm = nn.LayerNorm((UNITS, 2, 2) if image else UNITS) if normalised else nn.Identity()
         self.first_activation, self.second_activation = (
             Concatenated(activation()) if concatenated else activation() for _ in range(2)
         )
-        self.flatten, self.second = nn.Flatten(), nn.Linear(4 * UNITS if image else width, UNITS)
+        self.flatten, self.second = nn.Flatten(), nn.Linear(PLACES * width if image else width, UNITS)
         self.head = nn.Linear(width, OUTPUTS)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -113,7 +114,7 @@ def plant(
 ) -> Planted:
     """Build a network of `kind`; observations and targets are the same for every seed."""
     rng = torch.Generator().manual_seed(7)
-    shape = (2, 4, 4) if kind == "convolution" else (5,)
+    shape = (2, 4, 4) if "convolution" in kind else (5,)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = Net(kind, activation).to(dtype)

@@ -122,6 +122,19 @@ def test_layout_tells_forgetting_apart() -> None:
     assert layout == {board.REMEMBERS: {"return on task 0, played again": ["Multiline", ["eval/0/return$"]]}}
 
 
+def test_layout_shows_gaps_in_their_intervals() -> None:
+    """A margin chart each for gap and trunk of every problem; what has no interval stands as lines, its null beside."""
+    ends = ("", "_low", "_high")
+    tags = [f"probe/fork/live/{part}{end}" for part in ("gap", "head", "optimizer", "trunk") for end in ends]
+    tags += [f"probe/random_target_fit/{who}" for who in ("carried", "cleared", "fresh_head", "fresh")]
+    tags += ["probe/one_step_plasticity/live", "probe/one_step_plasticity/live/fresh"]
+    charts = board.layout(tags)[board.BEHIND]
+    bands = [chart[1] for chart in charts.values() if chart[0] == "Margin"]
+    assert bands == [[f"probe/fork/live/{part}{end}" for end in ends] for part in ("gap", "trunk")]
+    lines = [[p.replace("\\", "") for p in chart[1]] for chart in charts.values() if chart[0] == "Multiline"]
+    assert lines == [[f"{tags[-6]}$", f"{tags[-3]}$"], [f"{tags[-2]}$", f"{tags[-1]}$"]]
+
+
 def test_stripes_are_flat_lines_with_a_band_in_odd_tasks(events: Any) -> None:
     """All three tags at the same steps, as a margin chart needs; in odd tasks a band as high as all returns so far."""
     value, low, high = (events.Scalars(tag) for tag in board.STRIPES)

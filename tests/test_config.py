@@ -17,7 +17,9 @@ from hydra import compose
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
+from stable_baselines3 import DQN
 
+from lopgym.agents import problems
 from lopgym.agents.task_change import TaskChange
 from lopgym.envs import environments
 from lopgym.schedules import Cycle
@@ -272,6 +274,16 @@ def test_another_world_or_agent_takes_its_own_values(loader: Any) -> None:
         ("study=catch_dqn seed=true", "seed=true: Input should be a number, not a bool (got True)"),
         ("study=catch_dqn agent.gamma=true", "Input should be a number, not a bool"),
         ("study=catch_dqn normalize.rewards=1", "normalize.rewards=1: Input should be a valid boolean (got 1)"),
+        ("study=catch_dqn fork.evry=2", "fork.evry=2: unknown option; did you mean 'every'?"),
+        ("study=catch_dqn fork.every=-1", "fork.every=-1: Input should be greater than or equal to 0 (got -1)"),
+        ("study=catch_dqn fork.repeats=1", "fork.repeats=1: Input should be greater than or equal to 2 (got 1)"),
+        ("study=catch_dqn fork.samples=1000000", "Input should be less than or equal to 65536 (got 1000000)"),
+        ("study=catch_dqn fork=5", "fork=5: Input should be a valid dictionary"),
+        ("study=catch_dqn fork.seed=3", "fork.seed=3: unknown option;"),
+        ("study=catch_dqn null_calibration.networks=1", "Input should be greater than or equal to 2 (got 1)"),
+        ("study=catch_dqn null_calibration.probes=all", "null_calibration.probes=all: unknown option;"),
+        ("study=catch_dqn nul_calibration.every=1", "unknown option; did you mean 'null_calibration'?"),
+        ("study=catch_dqn spectra_every=0.5", "spectra_every=0.5: Input should be a valid integer"),
         ("study=catch_dqn tasks=2.5", "tasks=2.5: Input should be a valid integer"),
         ("study=catch_dqn seed=-1", "seed=-1: Input should be greater than or equal to 0 (got -1)"),
         ("study=catch_dqn agent.gamma=1.5", "Input should be less than or equal to 1 (got 1.5)"),
@@ -418,6 +430,15 @@ def test_a_preset_of_ones_own_under_a_label(tmp_path: Path) -> None:
         ("agent=dqn_catch", "none"),
         ("env.drifts={}", "none--env.drifts=empty"),
         ("probes=none", "none--probes=none"),
+        ("env.clocks={observation_order:episode}", "none--env.clocks.observation_order=episode"),
+        (
+            "study=custom env=task_sequence env.ids=[CartPole-v1,Acrobot-v1]",
+            "none--env=task_sequence,env.ids=CartPole-v1xAcrobot-v1",
+        ),
+        (
+            "study=custom env=task_sequence env.ids=[[CartPole-v1,{}],[Acrobot-v1,{}]]",
+            "none--env=task_sequence,env.ids=CartPole-v1+emptyxAcrobot-v1+empty",
+        ),
         ("variant=mine mitigation=redo", "mine"),
     ],
 )
@@ -437,8 +458,9 @@ def test_a_variant_name_is_a_safe_folder_name(options: dict[str, Any]) -> None:
 
 @given(st.text(max_size=150), st.text(max_size=150))
 def test_different_values_have_different_variant_names(one: str, other: str) -> None:
-    """A name that is cut or cleaned still tells runs apart."""
-    assert (describe({"a": one}, {}) == describe({"a": other}, {})) == (one == other)
+    """A name that is cut or cleaned still tells runs apart, wherever they differ."""
+    for within in (lambda value: value, lambda value: [{"b": value}], lambda value: ["c", {"b": {"d": value}}, {}]):
+        assert (describe({"a": within(one)}, {}) == describe({"a": within(other)}, {})) == (one == other)
 
 
 def test_keywords_say_what_words_say(loader: Any) -> None:
@@ -465,6 +487,26 @@ def test_a_plain_config_of_another_version_is_refused(loader: Any) -> None:
     plain = load(loader, ["study=catch_dqn"]).plain()
     with pytest.raises(ConfigError, match=r"config: agent\.gone: unknown option"):
         from_plain(plain | {"agent": plain["agent"] | {"gone": 1}})
+
+
+def test_an_agent_that_nothing_is_known_of_cannot_fork(loader: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody else's, without a problem that its copies could race on, is told so before it trains."""
+    monkeypatch.delitem(problems.SOURCES, DQN)
+    (line,) = _lines(loader, "study=catch_dqn", "fork.every=1")
+    assert line == "fork.every=1: nobody knows what dqn could race on; known: ppo"
+
+
+def test_what_looks_deeper_is_off_unless_asked_for(loader: Any) -> None:
+    """As it comes, and in a config that was written before it existed; every option arrives and survives YAML."""
+    plain = load(loader, ["study=catch_dqn"]).plain()
+    assert (plain["fork"]["every"], plain["null_calibration"]["every"], plain["spectra_every"]) == (0, 0, 0)
+    older = {name: value for name, value in plain.items() if name not in ("fork", "null_calibration", "spectra_every")}
+    assert from_plain(older).plain() == plain
+    words = ["fork.every=5", "fork.updates=7", "null_calibration.networks=3", "spectra_every=9"]
+    told = from_plain(yaml.safe_load(yaml.safe_dump(load(loader, ["study=catch_dqn", *words]).plain()))).plain()
+    assert told["fork"] == {"every": 5, "updates": 7, "repeats": 5, "samples": 256}
+    assert told["null_calibration"] == {"every": 0, "networks": 3, "samples": 256}
+    assert told["spectra_every"] == 9
 
 
 def test_a_package_is_imported_only_if_allowed(loader: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

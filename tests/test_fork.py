@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,13 +15,17 @@ from hypothesis import strategies as st
 from stable_baselines3 import A2C, PPO
 from torch import Tensor, nn
 
+from lopgym.agents import fork as fork_module
 from lopgym.agents.attach import Plasticity
-from lopgym.agents.fork import ForkProbe
+from lopgym.agents.fork import ForkProbe, Race
 from lopgym.agents.mitigations import mitigations
+from lopgym.agents.problems import RandomProblem, Source, random_problem
 from lopgym.agents.task_change import TaskChange
 from lopgym.probes.fitting import Budget, Problem, Trainee, fit
 from lopgym.probes.fork import PARTS, Trial, compare, restarted, trial
+from lopgym.probes.trainability import random_target_fit
 from lopgym.record import Recorder
+from lopgym.seeding import derive
 from lopgym.studies.compose import from_keywords
 from lopgym.studies.reporting import logger_into
 from lopgym.studies.run import build_mitigations, build_model
@@ -34,6 +40,7 @@ TASK = 100
 LIGHT: dict[str, dict[str, int]] = {"dqn": {"train_freq": 4}, "ppo": {"n_epochs": 2}}  # few updates a task
 
 Written = dict[int, Mapping[str, float]]
+CONTENDERS = ("carried", "cleared", "fresh_head", "fresh")
 PROBLEMS = {"dqn": {"live", "random"}, "ppo": {"live_policy", "live_value", "random"}}
 
 
@@ -229,7 +236,11 @@ def test_tags(name: str) -> None:
     assert values.pop("time/fork_cpu_seconds") > 0
     whats = {f"{part}{end}" for part in PARTS for end in ("", "_low", "_high")}
     whats |= {f"loss/{who}" for who in ("start", "carried", "cleared", "fresh_head", "fresh")}
-    assert values.keys() == {f"probe/fork/{problem}/{what}" for problem in PROBLEMS[name] for what in whats}
+    one_step = {"dqn": "probe/one_step_plasticity/live", "ppo": "probe/one_step_plasticity/live_value"}[name]
+    others = {f"probe/random_target_fit/{who}" for who in CONTENDERS} | {one_step, f"{one_step}/fresh"}
+    assert values.keys() - others == {f"probe/fork/{problem}/{what}" for problem in PROBLEMS[name] for what in whats}
+    assert all(-math.inf < values[tag] <= 1 for tag in others)
+    assert values[one_step] > 0
     assert all(values[f"probe/fork/{problem}/optimizer"] == 0.0 for problem in PROBLEMS[name])
 
 
@@ -246,6 +257,74 @@ def test_forks_come_every_so_many_tasks_and_repeat_themselves(name: str) -> None
     assert [*first] == [TASK, 3 * TASK]
     assert first == second
     assert first[TASK] != other[TASK]
+
+
+def test_one_step_and_random_fit_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second way to both: the whole race again, with steps written out and R^2 from what the networks then say."""
+    written: Written = {}
+    model, held = build("dqn", learning_rate=0.01, batch_size=16), list[tuple[Trainee, Any, Any]]()
+    fork = _fork(written, updates=20, repeats=2)
+    race = fork._race
+
+    def watched(entered: Trainee, *others: Any) -> Race:
+        found = race(entered, *others)
+        held.append((entered, problems[-1], guesses[-1]))
+        return found
+
+    problems, guesses = list[Problem](), list[tuple[RandomProblem, nn.Module, Tensor]]()
+    live = fork_module.source_of(model).live
+
+    def keep(some: Any, samples: int) -> dict[str, Problem]:
+        found = live(some, samples)
+        problems.append(found["live"])
+        return found
+
+    def guess(outputs: Any, fresh: nn.Module, seen: Tensor) -> RandomProblem:
+        guesses.append((random_problem(outputs, fresh, seen), fresh, seen))
+        return guesses[-1][0]
+
+    monkeypatch.setattr(fork_module, "random_problem", guess)
+    monkeypatch.setattr(fork_module, "source_of", lambda _: Source(keep, lambda network, seen: network(seen)))
+    fork._race = watched  # type: ignore[method-assign]
+    model.learn(TASK, callback=fork)
+    shares = [_one_step_by_hand(entered.network, problem, 0.01) for entered, problem, _ in held]
+    assert written[TASK]["probe/one_step_plasticity/live"] == pytest.approx(np.mean(shares), rel=1e-3)
+    seeds = [derive(0, "fork", TASK, repeat) for repeat in range(2)]
+    fits = [_fit_by_hand(entered, *guess, seed) for (entered, _, guess), seed in zip(held, seeds, strict=True)]
+    assert written[TASK]["probe/random_target_fit/cleared"] == pytest.approx(np.mean(fits), abs=1e-5)
+
+
+def _one_step_by_hand(network: nn.Module, problem: Problem, rate: float) -> float:
+    """Step on each of 32 samples by itself, with an optimizer of torch's."""
+    shares = []
+    for row in range(32):
+        other = copy.deepcopy(network)
+        losses = []
+        for _ in range(2):
+            sgd = torch.optim.SGD(other.parameters(), lr=rate)
+            sgd.zero_grad()
+            losses.append(problem.loss(other, torch.tensor([row])))
+            losses[-1].backward()  # type: ignore[no-untyped-call]  # torch has no types for it
+            sgd.step()
+        shares.append(min(1.0, max(0.0, 1 - losses[1].item() / losses[0].item())))
+    return float(np.mean(shares))
+
+
+def _fit_by_hand(entered: Trainee, problem: Problem, fresh: nn.Module, seen: Tensor, seed: int) -> float:
+    """Train a copy whose optimizer has forgotten everything, and compare what it says with the targets."""
+    other = restarted(entered, {})
+    with torch.no_grad():
+        targets = torch.sin(1e5 * fresh(seen).double()).float() + other.network(seen).mean(dim=0)
+    fit(other, problem.asked_of(other.network), Budget(20, 16, 10.0), seed)
+    with torch.no_grad():
+        return random_target_fit(other.network(seen), targets)
+
+
+def test_never_is_never() -> None:
+    """A fork probe that is switched off copies nothing and writes nothing."""
+    written: Written = {}
+    build("dqn").learn(2 * TASK, callback=_fork(written, every=0))
+    assert written == {}
 
 
 def test_training_that_goes_on_inside_a_task_leaves_it_out() -> None:

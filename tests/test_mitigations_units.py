@@ -1,6 +1,7 @@
 """Mitigations that recycle units: ReDo and continual backprop, against arithmetic done by hand."""
 
 import copy
+from functools import partial
 
 import numpy as np
 import pytest
@@ -12,7 +13,9 @@ from lopgym.agents.mitigations.cbp import ContinualBackprop, least, outgoing_mag
 from lopgym.agents.mitigations.dropout import Dropout
 from lopgym.agents.mitigations.listener import Listener
 from lopgym.agents.mitigations.redo import ReDo
-from tests.learners import one_layer, q_learner, train
+from lopgym.probes.captures import Captures
+from lopgym.probes.utility import contributions, utility_quantile
+from tests.learners import LEARNERS, one_layer, q_learner, train
 
 
 def test_redo_by_hand():
@@ -92,6 +95,43 @@ def test_cbp_magnitude_behind_a_flattened_image():
     magnitude = second.outgoing[0].weight.detach().reshape(6, 4, 2, 2).abs().sum((0, 2, 3))
     torch.testing.assert_close(outgoing_magnitude(second), magnitude)
     torch.testing.assert_close(outgoing_magnitude(first), second.incoming.weight.detach().abs().sum((0, 2, 3)))
+
+
+@pytest.mark.parametrize("name", LEARNERS)
+def test_cbp_judges_by_the_utility_that_is_probed(name):
+    """Its first utility, the bias of the running mean corrected, has the quantiles that the probe reads.
+
+    It is the same arithmetic in single precision, next to training; the probe takes any network's layers.
+    """
+    make, stem = LEARNERS[name]
+    learner, method = make(stem), ContinualBackprop(decay=0.9)
+    seen = learner.observations(64)
+    method.begin(learner)
+    learner.network(seen)
+    method.after_step(learner)
+    state = method.state_dict()
+    maps = {layer.name: (layer.incoming, layer.activation) for layer in learner.layers}
+    named = {module: name for name, (module, _) in maps.items()} | {head: name for name, head in learner.heads.items()}
+    read = {layer.name: tuple(named[module] for module in layer.outgoing) for layer in learner.layers}
+    captures = Captures(learner.network, maps, learner.heads, seen, outgoing=read)
+    for quantile in (0.0, 0.3, 0.5, 1.0):
+        probed = captures.supply("utility", partial(utility_quantile, quantile=quantile))
+        assert probed.keys() == state.keys()
+        for place, value in probed.items():
+            utility = state[place]["utility"].double()
+            assert value == pytest.approx((utility.quantile(quantile) / utility.mean()).item(), rel=1e-5, abs=1e-7)
+
+
+def test_cbp_measures_contributions_themselves():
+    """In size, too, not only beside the layer's mean: exact, since small whole numbers are."""
+    learner = one_layer([[1.0], [2.0], [0.0]], [[1.0, 1.0, -1.0], [-2.0, 0.0, 0.0]])
+    method = ContinualBackprop(decay=0.5)
+    method.begin(learner)
+    learner.network(torch.ones(4, 1))
+    heard = torch.tensor([[1.0, 2.0, 0.0]]).expand(4, 3)
+    method.after_step(learner)
+    expected = contributions(heard, learner.network.head.weight.detach().T)
+    assert (2 * method.state_dict()["q.hidden0"]["utility"]).tolist() == expected.tolist() == [3.0, 2.0, 0.0]
 
 
 def test_cbp_does_not_prefer_newborn_units():

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Callable
 from dataclasses import asdict
+from html import escape
 from pathlib import Path
 from shutil import copytree
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 import pytest
 import torch
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from stable_baselines3 import DQN, PPO
@@ -30,6 +34,7 @@ from lopgym.studies.cadence import SHARE, Cadence
 from lopgym.studies.collecting import collect
 from lopgym.studies.compose import from_keywords
 from lopgym.studies.findings import RULES, Rule, findings
+from lopgym.studies.probe_figures import beside_fresh
 from lopgym.studies.probing import Look, look
 from lopgym.studies.revival import freed_by_revival, no_gradient_units
 from lopgym.studies.run import execute
@@ -115,6 +120,30 @@ def test_the_page_needs_nothing_else(told: tuple[str, Path, dict[str, Any]]) -> 
     assert {name: html.count(f'id="{name}"') for name in referred} == dict.fromkeys(referred, 1)
     text = re.sub(r"<style.*?</style>|<svg.*?</svg>", "", html, flags=re.DOTALL)
     assert [word for word in (">nan<", ">inf<", "None", "{") if word in text] == []
+
+
+def test_the_page_says_what_each_number_is(told: tuple[str, Path, dict[str, Any]]) -> None:
+    """Every name in its tables carries the first line of what the probe says of itself."""
+    carried = dict(re.findall(r'<td title="([^"]*)">(\w+)</td>', told[1].read_text()))
+    meanings = {name: meaning for meaning, name in carried.items()}
+    assert meanings.keys() == {tag.partition("/")[0] for tag in told[2]["readings"]}
+    assert meanings["dead_fraction"] == escape(probes["dead_fraction"].summary)
+    assert meanings["no_gradient_units"].startswith("Share of a hidden layer's units".replace("'", "&#x27;"))
+
+
+def test_shares_are_drawn_from_none_to_all(seen: Look) -> None:
+    """Three clones in a hundred must not look like many; what is no share has the axis that it needs."""
+    figure = beside_fresh(seen, RULES)
+    drawn = [axes for axes in figure.axes if axes.get_visible()]
+    assert len(drawn) == len(RULES)
+    for axes, rule in zip(drawn, RULES, strict=True):
+        assert (axes.get_xlim() == (-0.04, 1.04)) is rule.share
+    assert {rule.probe for rule in RULES if not rule.share} == {
+        "effective_rank",
+        "ntk_rank",
+        "weight_norm",
+        "policy_entropy",
+    }
 
 
 def test_every_probe_is_measured_or_said_to_be_skipped(seen: Look) -> None:
@@ -274,6 +303,38 @@ def test_a_spoiled_config_or_zip_is_told(spoiled: Path, tmp_path: Path) -> None:
     assert "it is no YAML" in _refused(spoiled, code=3)
     (spoiled / "config.yaml").write_text("tasks: 2")
     assert "config.yaml: " in _refused(spoiled, code=3)
+
+
+def _put_into(id: str, run: Path) -> None:
+    """Let a run be of another world."""
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    kept = {name: config["env"][name] for name in ("n_envs", "world_seed", "apply", "clocks", "trigger")}
+    config["env"] = {"kind": "custom", "id": id, "kwargs": {}, "drifts": {}} | kept
+    (run / "config.yaml").write_text(yaml.safe_dump(config))
+
+
+@pytest.mark.parametrize("words", [("probe",), ("record", "--task", "1")], ids=lambda words: words[0])
+@pytest.mark.parametrize(("id", "said"), [("Gone-v0", "Gone"), ("gone_away:Gone-v0", "--allow-import")])
+def test_a_world_that_is_not_here_is_told(words: tuple[str, ...], id: str, said: str, spoiled: Path) -> None:
+    """As the package of a run of somebody else's may be missing."""
+    _put_into(id, spoiled)
+    result = CliRunner().invoke(cli.app, [*words, str(spoiled)])
+    assert (result.exit_code, result.stdout, len(result.stderr.splitlines())) == (2, "", 1)
+    assert said in result.stderr
+
+
+def test_a_world_of_ones_own_is_found_again(spoiled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the folder where one stands, as it was for training."""
+    package = (
+        "import gymnasium\ngymnasium.register('OnesOwn-v0', lambda: gymnasium.make('lopgym/Catch-v0', drifts={}))\n"
+    )
+    (tmp_path / "ones_own.py").write_text(package)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    _put_into("ones_own:OnesOwn-v0", spoiled)
+    result = _run(spoiled, "--fresh", "2", "--allow-import", "ones_own")
+    gym.registry.pop("OnesOwn-v0")
+    assert result.exit_code == 0, result.output
 
 
 def test_weights_without_a_task_need_one(spoiled: Path) -> None:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from lopgym.probes import INVARIANCES, probes
+from lopgym.probes.behaviour import Behaviour
 from lopgym.probes.captures import Captures, measure, requests
 from lopgym.registry import Entry
 from tests.planted import KINDS, MAKE_ACTIVATION, plant
@@ -20,11 +21,16 @@ SAMPLES, UNITS, INPUTS, ACTIONS = 64, 10, 6, 4
 
 Raw = dict[str, dict[str, Tensor]]  # request -> layer or head -> matrix; those of "h" and of what reads it, "head"
 
-BY_UNIT = ("activations", "pre_activations", "derivatives", "signals", "errors")  # (B, U)
+BY_UNIT = (
+    "activations", "pre_activations", "derivatives", "output_derivatives", "curvatures", "signals", "errors",
+)  # (B, U)  # fmt: skip
 BY_UNIT_ONCE = ("initial_activations", "previous_activations")  # the same of another network
 OF_UNIT = ("weights", "initial_weights", "previous_weights", "gradients", "loss_gradients", "hvp")  # (U, I + 1)
-DERIVED = ("grams", "singular_values", "correlations", "cosines")  # computed from activations
-CONSTANT = ("outgoing", "rng", "observations")  # nothing here changes them
+SAID = ("values", "previous_values", "preferences", "previous_preferences")  # (B, O), of "head"
+PROBABILITIES = ("action_probabilities", "previous_action_probabilities")  # (B, A), of "policy"
+OF_SAMPLE = ("predictions", "targets", "ages")  # (B,), of "head"
+DERIVED = ("grams", "singular_values", "covariances", "correlations", "cosines")  # computed from activations
+CONSTANT = ("outgoing", "direct", "rng", "observations")  # nothing here changes them
 
 PROBES = [pytest.param(entry, id=entry.name) for entry in probes]
 DECLARED = [pytest.param(e, name, id=f"{e.name}-{name}") for e in probes for name in e.facts["invariant"]]
@@ -38,10 +44,11 @@ UNDECLARED = [
 def _holding(raw: Raw) -> Captures:
     """Return captures that hold `raw` instead of computing it; the rest is computed from that."""
     module = nn.Identity()
-    captures = Captures(module, {"h": (module, module)}, {}, torch.zeros(1, 1), outgoing={"h": ("head",)})
-    held: dict[str, Any] = dict(raw)
+    observations = torch.zeros_like(raw["activations"]["h"])
+    captures = Captures(module, {"h": (module, module)}, {}, observations, outgoing={"h": ("head",)})
+    held: dict[str, Any] = dict(raw) | {"direct": ("h",)}
     held["hvp"] = partial(_curve, raw["hvp"])
-    held["action_probabilities"] = raw["action_probabilities"]["policy"]
+    held |= {request: raw[request]["policy"] for request in PROBABILITIES} | {"ages": raw["ages"]["head"]}
     vars(captures).update(held)
     return captures
 
@@ -65,10 +72,13 @@ def _raw(
     raw: Raw = {name: {"h": draw(samples, units)} for name in BY_UNIT + BY_UNIT_ONCE}
     for name in ("activations", *BY_UNIT_ONCE):
         raw[name]["h"].relu_()
+    raw["derivatives"]["h"] *= raw["pre_activations"]["h"] > 0  # as of a rectifier, for probes of those alone
     raw |= {name: {"h": draw(units, inputs + 1), "head": draw(ACTIONS, units + 1)} for name in OF_UNIT}
     raw["errors"]["head"] = draw(samples, ACTIONS)
     raw["inputs"] = {"h": draw(samples, inputs + 1)}
-    raw["action_probabilities"] = {"policy": draw(samples, ACTIONS).softmax(dim=1)}
+    raw |= {request: {"policy": draw(samples, ACTIONS).softmax(dim=1)} for request in PROBABILITIES}
+    raw |= {request: {"head": draw(samples, ACTIONS)} for request in SAID}
+    raw |= {request: {"head": draw(samples).abs()} for request in OF_SAMPLE}
     return raw | {"inputs": {**raw["inputs"], "head": torch.cat([raw["activations"]["h"], draw(samples, 1)], dim=1)}}
 
 
@@ -119,19 +129,19 @@ def _sees(entry: Entry[dict[str, float]], name: str) -> bool:
 
 def _units(request: str, layer: str, x: Tensor) -> Tensor:
     order = torch.arange(UNITS).roll(3)
-    if request == "action_probabilities":
+    if request in PROBABILITIES + SAID:
         return x.roll(1, dims=1)
     if layer == "h" and request != "inputs":
         return x[order] if request in OF_UNIT else x[:, order]
-    return x if request == "errors" or layer == "h" else torch.cat([x[:, order], x[:, UNITS:]], dim=1)
+    return x if request in ("errors", *OF_SAMPLE) or layer == "h" else torch.cat([x[:, order], x[:, UNITS:]], dim=1)
 
 
 def _samples(request: str, layer: str, x: Tensor) -> Tensor:
-    return x.roll(5, dims=0) if request in (*BY_UNIT, "inputs", "action_probabilities") else x
+    return x.roll(5, dims=0) if request in (*BY_UNIT, "inputs", *PROBABILITIES, *SAID, *OF_SAMPLE) else x
 
 
 def _scale(request: str, layer: str, x: Tensor) -> Tensor:
-    return x if request == "action_probabilities" else x * 1e-5
+    return x if request in PROBABILITIES else x * 1e-5
 
 
 def _unit_scale(request: str, layer: str, x: Tensor) -> Tensor:
@@ -215,7 +225,8 @@ def test_single_and_double_precision_agree(entry: Entry[dict[str, float]]) -> No
 
 
 SHAPES = [(SAMPLES, UNITS), (1, UNITS), (SAMPLES, 1), (1, 1), (3, UNITS)]
-BACKWARD = ("inputs", "derivatives", "signals", "errors", "loss_gradients", "hvp")  # what is multiplied together
+# what is multiplied together
+BACKWARD = ("inputs", "derivatives", "output_derivatives", "curvatures", "signals", "errors", "loss_gradients", "hvp")
 FILLS: list[Callable[[str, Tensor], Tensor]] = [
     lambda request, x: x,
     lambda request, x: torch.zeros_like(x),
@@ -242,9 +253,6 @@ def test_is_finite_and_in_bounds(entry: Entry[dict[str, float]], dtype: torch.dt
         assert low <= value <= high
 
 
-LEFT_OUT = {"crelu": {"escape_rate"}}  # in closed form only where each unit is read once
-
-
 @pytest.mark.parametrize("make_activation", MAKE_ACTIVATION, ids=lambda make: make.__name__)
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_of_network_can_be_measured(kind: str, make_activation: Callable[[], nn.Module]) -> None:
@@ -256,13 +264,21 @@ def test_every_kind_of_network_can_be_measured(kind: str, make_activation: Calla
         initial=before.network.state_dict(),
         gradients=before.network.state_dict(),
         action_probabilities=lambda x: planted.network(x).softmax(dim=1),
-        previous={"activations": first.activations, "weights": first.weights},
+        previous={"activations": first.activations, "weights": first.weights, "parameters": first.parameters},
+        behaviour=Behaviour(
+            value_heads=("head",),
+            action_heads=("head",),
+            regression=lambda x: {"head": (planted.network(x)[:, 0], planted.targets[:, 0])},
+            ages=torch.arange(len(planted.observations)),
+        ),
     )
     values = measure(captures, {entry.name: entry.make for entry in probes})
     for tag, value in values.items():
         low, high = probes[tag.partition("/")[0]].facts["bounds"]
         assert math.isfinite(value), tag
         assert low <= value <= high, tag
-    assert {entry.name for entry in probes} - {tag.partition("/")[0] for tag in values} == LEFT_OUT.get(kind, set())
+    rectified = isinstance(make_activation(), nn.ReLU) and not kind.endswith("crelu")
+    left_out = set() if rectified else {"distance_to_frozen"}
+    assert {entry.name for entry in probes} - {tag.partition("/")[0] for tag in values} == left_out
     assert all(torch.equal(state[name], value) for name, value in planted.network.state_dict().items())
     assert all(p.grad is None for p in planted.network.parameters())

@@ -14,14 +14,12 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lopgym.probes.anderson_darling import anderson_darling
+from lopgym.probes import probes
 from lopgym.probes.distance_from_init import distance_from_init
 from lopgym.probes.effective_learning_rate import effective_learning_rate
-from lopgym.probes.excess_kurtosis import excess_kurtosis
 from lopgym.probes.feature_norm import feature_norm
-from lopgym.probes.kolmogorov_smirnov import kolmogorov_smirnov
-from lopgym.probes.normality import MOST
-from lopgym.probes.shapiro import coefficients, shapiro
+from lopgym.probes.normality import MOST, order_statistics
+from lopgym.probes.shapiro import coefficients
 from lopgym.probes.update_norm import update_norm
 from lopgym.probes.wasserstein_from_init import wasserstein_from_init
 
@@ -100,6 +98,17 @@ def test_feature_norm_by_hand() -> None:
 
 
 # Normality, against SciPy, unit by unit.
+
+
+def _of_pre_activations(probe: Callable[..., dict[str, float]]) -> Probe:
+    """Let a probe of order statistics be given pre-activations, (B, U)."""
+    return lambda z, **options: probe({name: order_statistics(rows) for name, rows in z.items()}, **options)
+
+
+shapiro, kolmogorov_smirnov, anderson_darling, excess_kurtosis = (
+    _of_pre_activations(probes[name].make)
+    for name in ("shapiro", "kolmogorov_smirnov", "anderson_darling", "excess_kurtosis")
+)
 
 
 def _scipy_shapiro(z: Matrix) -> float:
@@ -217,7 +226,7 @@ def test_normality_by_hand() -> None:
 @given(st.integers(3, 300))
 def test_royston_coefficients_weigh_order_and_nothing_else(n: int) -> None:
     """Antisymmetric, rising and of length one: W of any sample is at most 1, and 1 of the coefficients themselves."""
-    a = np.array(coefficients(n))
+    a = coefficients(n).numpy()
     assert np.allclose(a, -a[::-1], rtol=0, atol=1e-15)
     assert np.all(np.diff(a) > 0)
     assert float(a @ a) == pytest.approx(1.0, rel=1e-14)

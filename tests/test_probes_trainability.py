@@ -1,4 +1,4 @@
-"""Trainability: fitting, one step, random targets, churn and intervals, on problems whose answer is known."""
+"""Trainability: fitting, one step, random targets and intervals, on problems whose answer is known."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from scipy import stats
 from torch import Tensor, nn
 
-from lopgym.probes.churn import greedy_churn, policy_churn, value_churn
 from lopgym.probes.fitting import Budget, Problem, Trainee, fit, whole_loss
 from lopgym.probes.interval import interval
 from lopgym.probes.trainability import (
@@ -189,31 +188,6 @@ def test_random_target_fit_is_the_coefficient_of_determination(values: list[floa
     line = np.polyval(np.polyfit(x, y, 1), x)
     found = random_target_fit(torch.from_numpy(line[:, None]), torch.from_numpy(y[:, None]))
     assert found == pytest.approx(np.corrcoef(x, y)[0, 1] ** 2, abs=1e-6)
-
-
-def test_churn_by_hand() -> None:
-    """Of four states one changes its best action; the probabilities move by 0.2 on two of them, the values by 3."""
-    before = torch.tensor([[0.6, 0.4], [0.4, 0.6], [1.0, 0.0], [0.5, 0.5]])
-    after = torch.tensor([[0.4, 0.6], [0.2, 0.8], [1.0, 0.0], [0.5, 0.5]])
-    assert greedy_churn(before, after) == 0.25
-    assert policy_churn(before, after) == pytest.approx(0.1, rel=1e-6)
-    assert value_churn(torch.tensor([[1.0, -1.0]]), torch.tensor([[-2.0, 2.0]])) == 3.0
-
-
-@settings(derandomize=True, max_examples=50)
-@given(st.integers(0, 10**6), st.integers(1, 9), st.integers(1, 6))
-def test_churn_is_a_bounded_symmetric_distance(seed: int, samples: int, actions: int) -> None:
-    """0 from itself, the same both ways, total variation and shares at most 1."""
-    rng = torch.Generator().manual_seed(seed)
-    a, b = (torch.randn(samples, actions, generator=rng, dtype=torch.float64).softmax(1) for _ in range(2))
-    for churn in (greedy_churn, policy_churn, value_churn):
-        assert churn(a, a) == 0.0
-        assert churn(a, b) == churn(b, a)
-        assert 0 <= churn(a, b) <= 1
-    if actions > 1:
-        disjoint = torch.zeros(2, samples, actions)
-        disjoint[0, :, 0] = disjoint[1, :, 1] = 1.0
-        assert policy_churn(*disjoint) == greedy_churn(*disjoint) == 1.0
 
 
 @pytest.mark.parametrize("repeats", range(2, 42))

@@ -63,6 +63,26 @@ def test_random_problems_ask_all_heads() -> None:
         assert loss == pytest.approx((said - targets).square().mean().item(), rel=1e-6)
 
 
+def test_random_targets_lie_about_what_the_learner_says() -> None:
+    """An output bias, as values have it, is not in the way; whoever says one and the same has the targets' spread."""
+    for name in ALGORITHMS:
+        model = build(name)
+        outputs, network = source_of(model).outputs, model.q_net if name == "dqn" else model.policy
+        seen, rows = torch.rand(8, *model.observation_space.shape), torch.arange(8)
+        problem = random_problem(outputs, network, seen)
+        begins = problem.asked_of(network).loss(network, rows).item()
+        heads = [network.q_net[-1]] if name == "dqn" else [network.action_net, network.value_net]
+        with torch.no_grad():
+            for head in heads:
+                head.bias += 40.0
+        assert problem.asked_of(network).loss(network, rows).item() == pytest.approx(begins, rel=1e-4)
+        assert problem.loss(network, rows).item() > 1000
+        with torch.no_grad():
+            for head in heads:
+                head.weight.zero_()
+        assert problem.asked_of(network).loss(network, rows).item() >= problem.spread
+
+
 def test_streams_come_back_also_after_an_error() -> None:
     """Torch's and NumPy's, and the same seed starts the same ones."""
     torch.manual_seed(0)

@@ -39,7 +39,8 @@ class ContinualBackprop(Mitigation):
     Utility is a running mean of a unit's contribution, mean|h| * sum|w_out| (Dohare et al. 2024, eq. 1), over the
     minibatch just learned, all positions of an image and all outgoing weights. Units are ranked by the utility with
     the bias of the running mean's start at 0 corrected, u / (1 - decay^age), or newborn units would be the first to
-    go again. What a unit contributed on average over that minibatch passes to the biases it fed (Dohare et al. 2021).
+    go again. What a unit contributed on average over that minibatch passes to the biases it fed (Dohare et al. 2021,
+    who take a running mean of it).
     Reports `reset_units`.
 
     Args:

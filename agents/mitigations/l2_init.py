@@ -14,12 +14,12 @@ from lopgym.agents.mitigations import Mitigation, mitigations
 from lopgym.bounds import NonNegativeFloat
 
 
-@mitigations.register("l2_init", cite="arXiv:2308.11958 eq. 1", null={"strength": 0.0})
+@mitigations.register("l2_init", cite="arXiv:2308.11958 sec. 3", null={"strength": 0.0})
 @dataclass(kw_only=True, eq=False)
 class L2Init(Mitigation):
     """Pull weights back to where they began: add strength * (theta - theta_0) to the gradient.
 
-    That is the gradient of strength / 2 * ||theta - theta_0||^2: the paper's lambda (Kumar et al. 2023, eq. 1) is half
+    That is the gradient of strength / 2 * ||theta - theta_0||^2: the paper's lambda (Kumar et al. 2023, sec. 3) is half
     the `strength`. It goes through the optimizer and its clipping like any gradient, so it also moves units whose own
     gradient is zero. Acts on weights and biases of hidden layers and heads; norm gains and `log_std` stay free.
 

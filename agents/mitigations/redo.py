@@ -14,14 +14,14 @@ from lopgym.probes.captures import Captures
 from lopgym.probes.dormant import dormancy_scores
 
 
-@mitigations.register("redo", cite="arXiv:2302.12902 eq. 1, alg. 1", null={"every": 10**9})
+@mitigations.register("redo", cite="arXiv:2302.12902 definition 3.1, alg. 1", null={"every": 10**9})
 @dataclass(kw_only=True, eq=False)
 class ReDo(Mitigation):
     """Recycle dormant neurons: now and then, give units that hardly fire fresh incoming and no outgoing weights.
 
     A unit is dormant if its mean absolute activation is at most `tau` times the mean of its layer (Sokar et al. 2023,
-    eq. 1). All layers are judged on one batch, before any unit is reset. A dead unit scores 0 and falls to any `tau`,
-    so the null is a period that is never reached. Reports `reset_units`, in all and by layer.
+    definition 3.1). All layers are judged on one batch, before any unit is reset. A dead unit scores 0 and falls to any
+    `tau`, so the null is a period that is never reached. Reports `reset_units`, in all and by layer.
 
     Args:
         tau: greatest score of a dormant unit.

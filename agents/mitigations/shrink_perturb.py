@@ -27,7 +27,7 @@ class ShrinkPerturb(Mitigation):
 
     Acts on weights and biases of hidden layers and heads; norm gains and `log_std` stay. At a task change the target
     is synchronised; between updates it follows at its own pace. The soft form is `when: updates` with a shrink just
-    below 1, such as 0.999, and little noise, such as gaussian of 0.005.
+    below 1, such as 0.999, and little noise, such as gaussian of 0.005; the paper's is 0.999999 and fresh_init of 1e-6.
 
     Args:
         shrink: factor of the old weights.

@@ -34,6 +34,11 @@ class RunFolder:
         return self.path / "metrics.jsonl"
 
     @property
+    def spectra(self) -> Path:
+        """Singular values, JSON a line: `{"step": 800, "q.hidden0": {"activations": [0.4, 0.1]}}`; if asked for."""
+        return self.path / "spectra.jsonl"
+
+    @property
     def checkpoints(self) -> Path:
         """Network weights: `task-<k>.npz` at the end of task k, `best.npz` by evaluation."""
         return self.path / "checkpoints"
