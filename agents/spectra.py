@@ -8,7 +8,6 @@ from lopgym.agents.anatomy import anatomy_of
 from lopgym.agents.looking import Looking, Write
 from lopgym.agents.measuring import Measuring
 from lopgym.bounds import NonNegativeInt, PositiveInt
-from lopgym.probes.weight_stable_rank import weight_singular_values
 from lopgym.seeding import derive
 
 Spectra = Mapping[str, Mapping[str, list[float]]]  # layer -> what -> singular values, falling
@@ -51,7 +50,7 @@ class SpectraProbe(Looking):
         spectra = {
             layer: {
                 "activations": sigma.tolist(),
-                "weights": weight_singular_values(captures.weights[layer]).tolist(),
+                "weights": captures.kernel_singular_values[layer].tolist(),
             }
             for layer, sigma in captures.singular_values.items()
         }

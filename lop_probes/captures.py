@@ -149,6 +149,11 @@ class Captures(Local, Shared, Behaving):
         return {name: matrices.beside(parameters(module)) for name, module in self._affines.items()}
 
     @cached_property
+    def kernels(self) -> Tensors:
+        """`weights` without the biases, (U, I)."""
+        return {name: matrices.beside(parameters(module)[:1]) for name, module in self._affines.items()}
+
+    @cached_property
     def initial_weights(self) -> Tensors:
         """`weights` at the start of training."""
         return self._arranged("initial weights", self._initial)

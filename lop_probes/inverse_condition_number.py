@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from lopgym.probes import register
-from lopgym.probes.weight_stable_rank import weight_singular_values
 
 
 @register(
@@ -16,21 +15,21 @@ from lopgym.probes.weight_stable_rank import weight_singular_values
     cite="Golub and Van Loan 2013 (Matrix Computations), eq. 2.6.5",
     invariant=("units", "scale"),
 )
-def inverse_condition_number(weights: Mapping[str, Tensor]) -> dict[str, float]:
-    """One over the condition number of a layer's weights, its biases as one more column.
+def inverse_condition_number(kernel_singular_values: Mapping[str, Tensor]) -> dict[str, float]:
+    """One over the condition number of a layer's weights, without biases.
 
-    1 / kappa_2(W) = sigma_min / sigma_max, of (U, I + 1) with min(U, I + 1) singular values: 1 if all directions are
+    1 / kappa_2(W) = sigma_min / sigma_max, of W (U, I) with min(U, I) singular values: 1 if all directions are
     stretched alike, and 0 if one is lost, where kappa itself would be infinite. Below 1e-8 times the square root of
     that number, where in single precision rounding begins, it is 0.
 
     Args:
-        weights: layer or head to (U, I + 1).
+        kernel_singular_values: layer or head to (min(U, I),), falling.
 
     >>> import torch
-    >>> inverse_condition_number({"hidden0": torch.diag(torch.tensor([4.0, 1.0])), "head": torch.ones(2, 2)})
+    >>> inverse_condition_number({"hidden0": torch.tensor([4.0, 1.0]), "head": torch.tensor([2.0, 0.0])})
     {'hidden0': 0.25, 'head': 0.0}
     """
-    return {name: _ratio(weight_singular_values(w)) for name, w in weights.items()}
+    return {name: _ratio(sigma) for name, sigma in kernel_singular_values.items()}
 
 
 def _ratio(sigma: Tensor) -> float:

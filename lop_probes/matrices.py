@@ -50,6 +50,15 @@ def gram(columns: Tensor) -> Tensor:
     return found.tril_().add_(found.tril(-1).T)
 
 
+def smaller_gram(matrix: Tensor) -> Tensor:
+    """Return the smaller of W^T W and W W^T, which have the same eigenvalues but for zeros: (n, n), n = min(U, I).
+
+    >>> smaller_gram(torch.tensor([[3.0, 0.0, 4.0]]))
+    tensor([[25.]], dtype=torch.float64)
+    """
+    return gram(matrix if matrix.shape[1] <= len(matrix) else matrix.T)
+
+
 def singular_values(gram: Tensor) -> Tensor:
     """Return the singular values of a matrix from its Gram matrix (n, n), falling, (n,); NaN if it is not finite.
 

@@ -25,6 +25,16 @@ class Shared(ABC):
     def pre_activations(self) -> Tensors:
         """What each hidden layer's activation module is given, (B, U)."""
 
+    @property
+    @abstractmethod
+    def kernels(self) -> Tensors:
+        """Each layer's and head's weights without biases, (U, I)."""
+
+    @cached_property
+    def kernel_singular_values(self) -> Tensors:
+        """Singular values of each layer's and head's weights without biases, (min(U, I),), falling."""
+        return {name: matrices.singular_values(matrices.smaller_gram(w)) for name, w in self.kernels.items()}
+
     @cached_property
     def order_statistics(self) -> Tensors:
         """Pre-activations of each layer's units that vary, standardised, each unit's in rising order, (U', n)."""

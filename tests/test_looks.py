@@ -206,8 +206,7 @@ def test_spectra_are_those_of_numpy() -> None:
         kept[step] = spectra
         for layer in anatomy_of(model).layers:
             affine: Any = layer.incoming
-            both = torch.cat([affine.weight, affine.bias[:, None]], dim=1)
-            weights[layer.name] = np.linalg.svd(both.detach().double().numpy(), compute_uv=False)
+            weights[layer.name] = np.linalg.svd(affine.weight.detach().double().numpy(), compute_uv=False)
 
     probe = SpectraProbe(every=STEPS, keep=keep)
     model.learn(STEPS, callback=probe)

@@ -25,11 +25,16 @@ BY_UNIT = (
     "activations", "pre_activations", "derivatives", "output_derivatives", "curvatures", "signals", "errors",
 )  # (B, U)  # fmt: skip
 BY_UNIT_ONCE = ("initial_activations", "previous_activations")  # the same of another network
-OF_UNIT = ("weights", "initial_weights", "previous_weights", "gradients", "loss_gradients", "hvp")  # (U, I + 1)
+OF_UNIT = (
+    "weights", "kernels", "initial_weights", "previous_weights", "gradients", "loss_gradients", "hvp",
+)  # (U, I + 1), or (U, I)  # fmt: skip
 SAID = ("values", "previous_values", "preferences", "previous_preferences")  # (B, O), of "head"
 PROBABILITIES = ("action_probabilities", "previous_action_probabilities")  # (B, A), of "policy"
 OF_SAMPLE = ("predictions", "targets", "ages")  # (B,), of "head"
-DERIVED = ("grams", "singular_values", "covariances", "correlations", "cosines")  # computed from activations
+DERIVED = dict.fromkeys(("grams", "singular_values", "covariances", "correlations", "cosines"), "activations") | {
+    "kernel_singular_values": "kernels",
+    "order_statistics": "pre_activations",
+}  # what they are computed from
 CONSTANT = ("outgoing", "direct", "rng", "observations")  # nothing here changes them
 
 PROBES = [pytest.param(entry, id=entry.name) for entry in probes]
@@ -123,7 +128,7 @@ def _sees(entry: Entry[dict[str, float]], name: str) -> bool:
     """Tell whether a change touches anything that the probe requests."""
     raw = _planted()
     changed = _changed(name, raw)
-    asked = {"activations" if request in DERIVED else request for request in requests(entry.make)} - {*CONSTANT}
+    asked = {DERIVED.get(request, request) for request in requests(entry.make)} - {*CONSTANT}
     return any(not torch.equal(x, changed[r][layer]) for r in asked for layer, x in raw[r].items())
 
 

@@ -58,7 +58,11 @@ def _ranks(h: Tensor) -> dict[str, float]:
 
 
 def _of_weights(w: Tensor) -> dict[str, float]:
-    return {name: probe({"h": w})["h"] for name, probe in OF_WEIGHTS.items()}
+    """Measure weights (U, I) as they are, beside a bias that has no part in it."""
+    module = nn.Linear(w.shape[1], w.shape[0], dtype=w.dtype)
+    module.weight = nn.Parameter(w)
+    captures = Captures(module, {}, {"h": module}, torch.zeros(1, w.shape[1], dtype=w.dtype))
+    return {tag.removesuffix("/h"): value for tag, value in measure(captures, OF_WEIGHTS).items()}
 
 
 # A second implementation, in NumPy, written from the formulas and not from the code under test.
