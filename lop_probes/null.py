@@ -10,6 +10,7 @@ import torch
 
 Network = TypeVar("Network")
 
+CHANCE = 3.0  # standard deviations from the mean of fresh networks that one more of them may well lie
 ROUNDING = 1e-5  # relative spread below which fresh networks read the same: probes of single-precision networks round
 
 
@@ -31,6 +32,15 @@ class Null:
     sd: float
     percentile: float
     z: float | None
+
+    @property
+    def beyond(self) -> bool:
+        """Whether the value lies beyond every fresh network's, by more than one more of them might.
+
+        >>> null(4.0, [1.0, 2.0, 3.0]).beyond, null(6.0, [1.0, 2.0, 3.0]).beyond, null(2.5, [2.0, 2.0]).beyond
+        (False, True, True)
+        """
+        return self.percentile in (0.0, 100.0) and (self.z is None or abs(self.z) > CHANCE)
 
 
 def null(value: float, reference: Sequence[float]) -> Null:

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 from lopgym.probes.null import Null
 
-CHANCE = 3.0  # standard deviations from the mean of fresh networks that one more of them may well lie
 Readings = Mapping[str, Null]  # "<probe>/<layer>" -> value beside its null
 
 
@@ -44,9 +43,9 @@ class Rule:
 
     def holds(self, reading: Null) -> bool:
         """Whether a value is a finding."""
-        beyond = reading.percentile == (100.0 if self.high else 0.0) and (reading.z is None or abs(reading.z) > CHANCE)
+        bad = reading.value > reading.mean if self.high else reading.value < reading.mean
         margin = self.by * abs(reading.mean) if self.relative else self.by
-        return beyond and abs(reading.value - reading.mean) >= margin
+        return reading.beyond and bad and abs(reading.value - reading.mean) >= margin
 
 
 @dataclass(frozen=True)

@@ -55,8 +55,8 @@ def _sections(seen: Look, metrics: Path | None) -> Iterator[str]:
     if metrics is not None and metrics.exists():
         yield "<h2>How it came to this</h2>"
         yield _svg(run_overview(read_metrics(metrics)), "run")
-    yield "<h2>Every number</h2><p>Orange: higher than in every fresh network, or lower than in every one. Rest the"
-    yield "pointer on a name to read what it measures.</p>"
+    yield "<h2>Every number</h2><p>Orange: beyond every fresh network, and more than three standard deviations from"
+    yield "their mean. Rest the pointer on a name to read what it measures.</p>"
     yield from (_table(seen, place) for place in seen.places)
     if seen.skipped:
         yield "<h2>Not measured</h2>"
@@ -76,7 +76,7 @@ def _table(seen: Look, place: str) -> str:
 
 def _row(probe: str, reading: Null) -> str:
     value, *others = shown(reading)
-    kind = ' class="out"' if reading.percentile in (0.0, 100.0) else ""
+    kind = ' class="out"' if reading.beyond else ""
     cells = "".join(f"<td>{cell}</td>" for cell in others)
     meaning = escape(_meanings().get(probe, ""))
     return f'<tr><td title="{meaning}">{escape(probe)}</td><td{kind}>{value}</td>{cells}</tr>'

@@ -56,4 +56,6 @@ def _lines(seen: Look) -> Iterator[str]:
     yield ""
     yield from (f"not measured: {', '.join(names)}: {why}" for why, names in by_reason(seen.skipped).items())
     yield ""
+    yield "What was found:"
     yield from ([f"- {found.sentence}" for found in seen.findings] or [NOTHING])
+    yield CAUTION
