@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,11 @@ from hypothesis import strategies as st
 from scipy import stats
 from torch import Tensor
 
+from lopgym.agents.anatomy import anatomy_of
+from lopgym.agents.measuring import Measuring
 from lopgym.agents.null import null_of, twin
 from lopgym.probes import probes
+from lopgym.probes.captures import Unavailable, measure
 from lopgym.probes.dead import dead_fraction
 from lopgym.probes.distance_from_init import distance_from_init
 from lopgym.probes.gradient_norm import gradient_norm
@@ -165,6 +169,29 @@ def test_an_untrained_model_is_as_its_null() -> None:
     inside = [0 < one.percentile < 100 or one.z is None for one in found.values()]
     assert np.mean(inside) > 0.7  # each is outside with a chance of 2 in 21; they hang together
     assert found["entropy/policy"].value == pytest.approx(found["entropy/policy"].mean, rel=1e-3)
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_no_probe_moves_with_who_is_measured_beside_it(name: str) -> None:
+    """Each alone, from a forward pass of its own, reads to the last bit what it reads among all, from the loss's."""
+    model = _trained(name)
+    anatomy = anatomy_of(model)
+    all_of = {entry.name: entry.make for entry in probes}
+
+    def read(some: dict[str, Any]) -> dict[str, float]:
+        captures = Measuring(anatomy, some, seed=3).captures(7)
+        able = {}
+        for name, probe in some.items():
+            with suppress(Unavailable):
+                captures.supply(name, probe)
+                able[name] = probe
+        return measure(Measuring(anatomy, some, seed=3).captures(7), able)
+
+    together = read(all_of)
+    assert len(together) > 60
+    for name, probe in all_of.items():
+        for tag, value in read({name: probe}).items():
+            assert value == together[tag], tag
 
 
 @pytest.mark.parametrize("name", ALGORITHMS)
