@@ -15,6 +15,7 @@ from lopgym.agents import agents
 from lopgym.agents.initialisers import Affine
 from lopgym.agents.mitigations import Mitigation, OptimizerFactory
 from lopgym.agents.network import Layer, NetworkSpec, Trunk
+from lopgym.agents.stacking import refuse
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,11 @@ def policy_kwargs(spec: NetworkSpec, mitigations: Sequence[Mitigation], *, eps: 
         mitigations: in the order in which they wrap.
         eps: of Adam. It must be stated: Stable-Baselines3 gives PPO 1e-5 only when it is handed the bare Adam class,
             and a wrapped one would silently get PyTorch's 1e-8.
+
+    Raises:
+        ValueError: two of the mitigations cannot be stacked.
     """
+    refuse(mitigations)
     adam: OptimizerFactory = partial(torch.optim.Adam, eps=eps, fused=True)
     spec = reduce(lambda s, method: method.build_network(s), mitigations, spec)
     factory = reduce(lambda f, method: method.wrap_optimizer(f), mitigations, adam)

@@ -20,9 +20,11 @@ from torch import Tensor
 from torch.utils.hooks import RemovableHandle
 
 from lopgym.agents.anatomy import Anatomy, anatomy_of
+from lopgym.agents.hearing import tell
 from lopgym.agents.learner import Learner
 from lopgym.agents.measuring import Measuring
 from lopgym.agents.mitigations import Mitigation
+from lopgym.agents.stacking import refuse
 from lopgym.agents.task_change import TaskChange
 from lopgym.probes.captures import Unavailable, requests
 from lopgym.seeding import derive
@@ -65,6 +67,7 @@ class Plasticity(BaseCallback):
         """Keep the parts; they come together when training starts."""
         super().__init__()
         self.probes, self.mitigations = dict(probes or {}), dict(mitigations or {})
+        refuse(self.mitigations.values())
         self.task_change, self.steps_per_task = task_change or TaskChange(), steps_per_task
         self.probe_every, self.write, self.seed = probe_every, write, seed
         self.learner: Learner
@@ -150,6 +153,7 @@ class Plasticity(BaseCallback):
             observations=lambda n: anatomy.observations(n, rows),
             fresh=fresh,
             rng=rng,
+            rows=rows,
         )
 
     def _on_rollout_start(self) -> None:
@@ -164,6 +168,7 @@ class Plasticity(BaseCallback):
 
     def _on_step(self) -> bool:
         self.learner.steps = self.num_timesteps
+        tell(self.model, self.locals, self.learner.ears)
         if self.steps_per_task is None:  # what the next step is in: a copy that was reset says it in its reset's info
             infos = zip(self.locals["infos"], self.training_env.reset_infos, self.locals["dones"], strict=True)
             self._told = max((first if done else info).get("task", 0) for info, first, done in infos)

@@ -12,7 +12,7 @@ from lopgym.agents.network import Layer
 
 AFFINE = (nn.Linear, nn.Conv2d)
 # What may stand between an affine map and its activation, or behind that, without being one.
-PASSIVE = (nn.Flatten, nn.Identity, nn.Dropout, nn.LayerNorm, nn.BatchNorm1d, nn.BatchNorm2d)
+PASSIVE = (nn.Flatten, nn.Identity, nn.Dropout, nn.LayerNorm, nn.RMSNorm, nn.BatchNorm1d, nn.BatchNorm2d)
 
 
 def leaves(modules: Iterable[nn.Module]) -> list[nn.Module]:

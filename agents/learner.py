@@ -25,13 +25,15 @@ class Learner:
             `network(...)`, to look at activations: a policy's own forward samples actions.
         layers: hidden layers of all trunks, first to last, `actor.hidden0` ... or `q.hidden0` ...
         heads: the output maps by name (`actor.head`, `critic.head`, `q.head`).
-        observations: draws n recent observations (n, ...) as the network reads them, from a stream of its own.
+        observations: draws n recent observations (n, ...) as the network reads them, from the stream `rows`.
         fresh: draws a freshly initialised `state_dict` for `network` from `rng`.
         rng: random numbers for mitigations; nobody else draws from it.
         updates: gradient steps taken, the one in progress included.
         task: number of the task that is being learned.
         steps: environment steps taken.
+        rows: random numbers of `observations` alone.
         report: adds named counts of a mitigation; they are logged now and then as `mitigation/<name>/<what>`.
+        ears: signal to what hears each value of it as it comes; see `listen`.
     """
 
     network: nn.Module
@@ -46,7 +48,13 @@ class Learner:
     updates: int = 0
     task: int = 0
     steps: int = 0
+    rows: torch.Generator = field(default_factory=torch.Generator)
     report: Callable[[Mapping[str, float]], None] = field(default=lambda values: None)
+    ears: dict[str, list[Callable[[float], None]]] = field(default_factory=dict)
+
+    def listen(self, signal: str, ear: Callable[[float], None]) -> None:
+        """Let `ear` hear every value of `signal`, one of `lopgym.agents.hearing.SIGNALS`, from now on."""
+        self.ears.setdefault(signal, []).append(ear)
 
     def affines(self) -> Iterator[tuple[str, Affine]]:
         """Yield every affine map, hidden layers first, then heads: not norm gains, not `log_std`."""

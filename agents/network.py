@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import gymnasium as gym
+import torch
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from torch import Tensor, nn
 
@@ -17,25 +19,53 @@ Shape = tuple[int, ...]  # of one layer's output, without the batch: (U,) or (C,
 Insert = Callable[[Shape], nn.Module]
 
 
+def relu(shape: Shape) -> nn.Module:
+    """Make the activation of every network that no mitigation gives another one."""
+    return nn.ReLU()
+
+
 @dataclass(frozen=True)
 class NetworkSpec:
-    """What to build. Mitigations return a changed copy (`dataclasses.replace`).
+    """What to build. Mitigations return a changed copy (`dataclasses.replace`, `with_activation`).
 
     Args:
         hidden: units of each fully connected layer.
-        activation: makes one activation module.
+        activation: makes the activation module of a layer, one without parts, from the shape that it is given.
+        chosen_by: the mitigation that chose the activation; "" if none did.
+        halves: numbers that the activation returns for each unit, side by side: all first ones, then all second ones.
         before_activation: make what stands between a layer's affine map and its activation, such as LayerNorm.
-        after_activation: make what follows a layer's activation, such as dropout.
+        after_activation: make what follows a layer's activation, such as dropout, from the shape that comes out of it.
         stem: registered way from an observation to the fully connected layers: `mlp` or `conv`.
         channels: of each convolution of the `conv` stem.
+        finish: do something to the blocks of a trunk, first to last, once all are built.
+        beside: make what stands beside a trunk and is only read by who put it there, from the shape of its features.
     """
 
     hidden: tuple[int, ...] = (64, 64)
-    activation: Callable[[], nn.Module] = nn.ReLU
+    activation: Insert = relu
+    chosen_by: str = ""
+    halves: int = 1
     before_activation: tuple[Insert, ...] = ()
     after_activation: tuple[Insert, ...] = ()
     stem: str = "mlp"
     channels: tuple[int, ...] = (16, 32)
+    finish: tuple[Callable[[nn.ModuleList], None], ...] = ()
+    beside: tuple[Insert, ...] = ()
+
+    def with_activation(self, chosen_by: str, activation: Insert, *, halves: int = 1) -> NetworkSpec:
+        """Return a spec with another activation.
+
+        Raises:
+            ValueError: another mitigation has chosen the activation already.
+        """
+        if self.chosen_by:
+            raise ValueError(f"{self.chosen_by} and {chosen_by} both choose the activation: take one of them")
+        return replace(self, activation=activation, chosen_by=chosen_by, halves=halves)
+
+    def divided(self, by: int) -> NetworkSpec:
+        """Return a spec with that many times fewer units in every layer, rounded up."""
+        hidden, channels = (tuple(-(-units // by) for units in widths) for widths in (self.hidden, self.channels))
+        return replace(self, hidden=hidden, channels=channels)
 
 
 @dataclass(frozen=True)
@@ -43,7 +73,9 @@ class Layer:
     """A hidden layer and its neighbours.
 
     Unit u is row u of `incoming.weight`, output channel or column u of what `activation` returns, and column u of the
-    weight of every module in `outgoing`: of H * W columns in a block, if a convolution is flattened in between.
+    weight of every module in `outgoing`: of H * W columns in a block, if a convolution is flattened in between. Where
+    the activation returns several numbers for a unit, as CReLU does, `halves` says how many: it then is also channel
+    and column U + u, U being the number of units.
     """
 
     name: str
@@ -51,6 +83,43 @@ class Layer:
     activation: nn.Module
     outgoing: tuple[Affine, ...]
     initialiser: Initialiser
+
+    @cached_property
+    def halves(self) -> int:
+        """Numbers that the activation returns for each unit."""
+        return int(getattr(self.activation, "halves", 1))
+
+    def numbers(self, units: Tensor) -> Tensor:
+        """Repeat what there is of each unit, (U,), for each number that the activation returns: (k U,)."""
+        return units.repeat(self.halves)
+
+    def per_unit(self, outputs: Tensor) -> Tensor:
+        """Lay out what the activation returns, (samples, k U), with one column a unit: (samples * k, U)."""
+        return outputs.reshape(-1, len(self.incoming.weight))
+
+    def means(self, rows: Tensor) -> Tensor:
+        """Return the mean of each number that the activation returns, (k U,), from what `per_unit` laid out."""
+        return rows.mean(0) if self.halves == 1 else rows.view(-1, self.halves, rows.shape[1]).mean(0).flatten()
+
+
+class Halves(nn.Module):
+    """An activation that returns two numbers for each unit, one half of the channels behind the other.
+
+    Args:
+        first: what the first half of the channels is, elementwise.
+        second: what the second half is.
+    """
+
+    halves = 2
+
+    def __init__(self, first: Callable[[Tensor], Tensor], second: Callable[[Tensor], Tensor]) -> None:
+        """Keep the functions."""
+        super().__init__()
+        self._functions = first, second
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, U, ...) to (B, 2 U, ...)."""
+        return torch.cat([function(x) for function in self._functions], dim=1)
 
 
 class Block(nn.Module):
@@ -62,22 +131,27 @@ class Block(nn.Module):
         self.flatten = nn.Flatten() if flatten else nn.Identity()
         self.incoming = incoming
         self.before = nn.Sequential(*(insert(shape) for insert in spec.before_activation))
-        self.activation = spec.activation()
-        self.after = nn.Sequential(*(insert(shape) for insert in spec.after_activation))
+        self.activation = spec.activation(shape)
+        wide = (spec.halves * shape[0], *shape[1:])
+        self.after = nn.Sequential(*(insert(wide) for insert in spec.after_activation))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map a batch (B, ...) to (B, U) or (B, C, H, W)."""
+        """Map a batch (B, ...) to (B, k U) or (B, k C, H, W), k being `spec.halves`."""
         y: Tensor = self.after(self.activation(self.before(self.incoming(self.flatten(x)))))
         return y
 
 
 class Trunk(BaseFeaturesExtractor):
-    """Observations (B, ...) to features (B, hidden[-1]); the features extractor of our PPO and DQN."""
+    """Observations (B, ...) to features (B, halves * hidden[-1]); the features extractor of our PPO and DQN."""
 
     def __init__(self, observation_space: gym.Space[Any], spec: NetworkSpec) -> None:
         """Build what `spec` says for observations of `observation_space`."""
-        super().__init__(observation_space, features_dim=spec.hidden[-1])
+        super().__init__(observation_space, features_dim=spec.halves * spec.hidden[-1])
         self.blocks = nn.ModuleList(stems.build(spec.stem, observation_space, spec))
+        for finish in spec.finish:
+            finish(self.blocks)
+        if spec.beside:
+            self.beside = nn.ModuleList(make((self.features_dim,)) for make in spec.beside)
 
     def forward(self, observations: Tensor) -> Tensor:
         """Compute the features."""

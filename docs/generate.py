@@ -15,15 +15,21 @@ from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
+import promised
 import yaml
 from annotated_types import GroupedMetadata
+from cells import cite, link, listed, table
 
 from lopgym.agents import agents
-from lopgym.agents.mitigations import Mitigation, mitigations
+from lopgym.agents.detectors import detectors
+from lopgym.agents.mitigations import mitigations
+from lopgym.agents.promises import FUNCTIONS, PARTS
 from lopgym.agents.stems import stems
+from lopgym.agents.triggers import triggers
 from lopgym.envs import environments
 from lopgym.envs.borrowed import Borrowed
 from lopgym.envs.layers import layers
+from lopgym.kinds import KindOf
 from lopgym.probes import INVARIANCES, probes
 from lopgym.registry import Entry, Registry
 from lopgym.schedules import schedules
@@ -35,12 +41,6 @@ WORDS = {int: "whole number", float: "number", bool: "true or false", str: "text
 SECTIONS = ("Args:", "Returns:", "Yields:", "Raises:")
 
 
-def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    """Return a Markdown table; a bar inside a cell is escaped."""
-    lines = [list(head), ["---" for _ in head], *([cell.replace("|", r"\|") for cell in row] for row in rows)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
 def type_in_words(hint: Any) -> str:
     """Say what an option takes.
 
@@ -50,6 +50,8 @@ def type_in_words(hint: Any) -> str:
     """
     origin, inner = get_origin(hint), get_args(hint)
     if origin is Annotated:
+        for mark in (mark for mark in inner[1:] if isinstance(mark, KindOf)):
+            return f"a {mark.registry.kind}"
         return f"{type_in_words(inner[0])} {', '.join(_bounds(inner[1:]))}".strip()
     if origin is Literal:
         return " or ".join(f"`{choice}`" for choice in inner)
@@ -117,20 +119,10 @@ def chapters(registry: Registry[Any]) -> str:
     return "\n\n".join(f"## {entry.name}\n\n{prose(entry)}\n\n{options(entry)}" for entry in registry)
 
 
-def _link(name: str) -> str:
-    return f"[`{name}`](#{name})"
-
-
-def _cite(entry: Entry[Any]) -> str:
-    """Return the source of an entry, with links where an address follows from its name."""
-    linked = re.sub(r"arXiv:(\d+\.\d+)", r"[arXiv:\1](https://arxiv.org/abs/\1)", entry.facts.get("cite", ""))
-    return re.sub(r"doi:(10\.[^\s;,]+)", r"[doi:\1](https://doi.org/\1)", linked)
-
-
 def worlds() -> str:
     """Overview of the worlds, then a page each."""
     rows = [
-        (f"[`lopgym/{e.facts['id']}`](#lopgym{e.facts['id'].lower()})", e.summary, _listed(_parameters(e)))
+        (f"[`lopgym/{e.facts['id']}`](#lopgym{e.facts['id'].lower()})", e.summary, listed(_parameters(e)))
         for e in environments
     ]
     return "\n\n".join([table(("id", "what it is", "can drift"), rows), *map(world_page, environments)])
@@ -154,10 +146,6 @@ def _needs(entry: Entry[Any]) -> str:
     return f'Needs `pip install "lopgym[{world.extra}]"`. There is no native batch of it, only separate copies.\n\n'
 
 
-def _listed(names: Iterable[str]) -> str:
-    return ", ".join(f"`{name}`" for name in names)
-
-
 def _parameters(entry: Entry[Any]) -> dict[str, Any]:
     """Return name -> declared field of all that can drift in a world and in the wrappers it comes with."""
     stack = [entry.make, *(layers[name].make for name in entry.facts.get("wrappers", ()))]
@@ -172,7 +160,7 @@ def _declared(layer: Any) -> dict[str, Any]:
 def layer_table() -> str:
     """Overview of the layers that go around any world."""
     rows = [
-        (f"`{e.name}`", e.summary, _listed(_declared(e.make)), "yes" if e.facts["preserves_optimum"] else "no")
+        (f"`{e.name}`", e.summary, listed(_declared(e.make)), "yes" if e.facts["preserves_optimum"] else "no")
         for e in layers
     ]
     return table(("layer", "what it does", "can drift", "preserves the optimum"), rows)
@@ -205,7 +193,7 @@ def schedule_pages() -> str:
     families: dict[str, list[tuple[str, str]]] = {}
     for e in schedules:
         family = (sys.modules[e.make.__module__].__doc__ or "").partition("\n")[0]
-        families.setdefault(family, []).append((_link(e.name), e.summary))
+        families.setdefault(family, []).append((link(e.name), e.summary))
     tables = [f"**{family}**\n\n{table(('kind', 'value at step t'), families[family])}" for family in sorted(families)]
     return "\n\n".join([*tables, chapters(schedules)])
 
@@ -214,11 +202,11 @@ def probe_pages() -> str:
     """Overview of the probes and of what leaves them unchanged, then a section each."""
     rows = [
         (
-            _link(e.name),
+            link(e.name),
             e.summary,
             "{} to {}".format(*e.facts["bounds"]).replace("inf", "∞"),
             ", ".join(e.facts["invariant"]),
-            _cite(e),
+            cite(e),
         )
         for e in probes
     ]
@@ -232,22 +220,25 @@ def mitigation_pages() -> str:
     head = ("name", "what it does", "acts at", "is told of task changes", "is `none` at", "source")
     rows = [
         (
-            _link(e.name),
+            link(e.name),
             e.summary,
-            _listed(_seams(e.make)),
-            "yes" if e.facts.get("oracle") else "no",
+            listed(promised.seams(e.make)),
+            "if `when` is `task`" if "when" in e.options else "yes" if e.facts.get("oracle") else "no",
             ", ".join(f"`{k}={v}`" for k, v in (e.facts["null"] or {}).items()) or e.facts.get("null_reason", ""),
-            _cite(e),
+            cite(e),
         )
         for e in mitigations
     ]
-    return f"{table(head, rows)}\n\n{chapters(mitigations)}"
+    words = [*PARTS.items(), *((f"preserves the function: {word}", meaning) for word, meaning in FUNCTIONS.items())]
+    terms = "\n".join(f"* *{word}*: {meaning}" for word, meaning in words)
+    sections = (f"## {e.name}\n\n{prose(e)}\n\n{promised.facts(e)}\n\n{options(e)}" for e in mitigations)
+    return "\n\n".join([table(head, rows), terms, *sections])
 
 
-def _seams(make: Callable[..., Mitigation]) -> tuple[str, ...]:
-    assert inspect.isclass(make)
-    assert issubclass(make, Mitigation)
-    return make.seams()
+def detector_pages() -> str:
+    """Overview of the change detectors, then a section each."""
+    rows = [(link(e.name), e.summary, cite(e)) for e in detectors]
+    return f"{table(('kind', 'alarms', 'source'), rows)}\n\n{chapters(detectors)}"
 
 
 def study_table() -> str:
@@ -274,6 +265,8 @@ GENERATED: dict[str, Callable[[], str]] = {
     "schedules": schedule_pages,
     "probes": probe_pages,
     "mitigations": mitigation_pages,
+    "triggers": lambda: chapters(triggers),
+    "detectors": detector_pages,
     "studies": study_table,
     "agents": agent_pages,
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
@@ -24,6 +25,7 @@ from lopgym.studies.variant import describe
 NODES = (*ONE[1:], *MANY)  # the groups that leave a node in the config
 # A mapping given for these, or inside, replaces what was there.
 _REPLACED = ("env.drifts.", "env.clocks.", "env.trigger.", "env.kwargs.")
+_TRIGGER = re.compile(r"mitigation\.\w+\.when(\.|$)")  # and for these
 _REFUSALS = (HydraException, OmegaConfBaseException, yaml.YAMLError, ValueError, OSError)
 
 
@@ -95,7 +97,7 @@ def _with_values(base: DictConfig, values: Sequence[Value]) -> DictConfig:
     """Set values by key. Hydra would stop at the first unknown one; here they all go in, for pydantic to judge."""
     config, faults = copy.deepcopy(base), []
     for value in values:
-        whole = f"{value.key}.".startswith(_REPLACED)
+        whole = f"{value.key}.".startswith(_REPLACED) or _TRIGGER.match(value.key) is not None
         try:
             OmegaConf.update(config, value.key, value.value, merge=not whole, force_add=True)
         except _REFUSALS as error:

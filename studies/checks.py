@@ -29,7 +29,7 @@ def check(config: Config, allow_import: Collection[str] | None = ()) -> list[Fau
         config: a validated config.
         allow_import: packages that `env.id` may import; None allows all.
     """
-    faults = [*_rollout(config), *_stem(config), *_hidden(config), *_fork(config), *_device(config)]
+    faults = [*_rollout(config), *_stem(config), *_hidden(config), *_fork(config), *_device(config), *_stack(config)]
     faults += _import(config, allow_import)
     unbuilt = any(path == ("env", "id") for path, _ in faults)
     return faults if unbuilt else [*faults, *(list(_clocks(config)) or _world(config))]
@@ -78,6 +78,13 @@ def _fork(config: Config) -> Iterator[Fault]:
     able = [a.name for a in agents if issubclass(a.facts["algorithm"], tuple(SOURCES))]
     if config.fork.model_dump()["every"] and config.agent.kind not in able:
         yield ("fork", "every"), f"nobody knows what {config.agent.kind} could race on; known: {', '.join(able)}"
+
+
+def _stack(config: Config) -> Iterator[Fault]:
+    from lopgym.agents.stacking import refusals
+
+    for line in refusals(options.kind for options in config.mitigation.values()):
+        yield ("mitigation",), line
 
 
 def _device(config: Config) -> Iterator[Fault]:

@@ -24,7 +24,7 @@ app = typer.Typer(
 )
 
 USAGE, FILE_SYSTEM, INTERRUPTED, TERMINATED = 2, 4, 130, 143
-LISTS = ("envs", "schedules", "probes", "mitigations", "studies", "agents")
+LISTS = ("envs", "schedules", "probes", "mitigations", "triggers", "detectors", "studies", "agents")
 
 
 def _complete(ctx: typer.Context, incomplete: str) -> list[str]:
@@ -68,6 +68,9 @@ def train(
     config_dir: ConfigDirs = None,
     allow_import: AllowImport = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Hold mitigations to what they promise, at every call; slower.")
+    ] = False,
 ) -> None:
     """Train one agent.
 
@@ -86,8 +89,12 @@ def train(
         from lopgym.studies.run import execute
 
         with nullcontext() if quiet else display() as show:
-            run = execute(config, on_progress=show)
+            run = execute(config, on_progress=show, check=check)
     typer.echo(run.path)
+    for name, calls in run.checked_calls.items():
+        typer.echo(f"checked: {name} kept its promises in {calls} calls")
+    if check and not run.checked_calls:
+        typer.echo("checked: nothing, as there is no mitigation in this run")
     typer.echo(f"look at it: lopgym tensorboard {shlex.quote(str(config.runs_dir / config.study))}")
 
 

@@ -136,6 +136,18 @@ def _seams(entry: Entry[Any]) -> tuple[str, ...]:
     return seams()
 
 
+def _triggers() -> list[Row]:
+    from lopgym.agents.triggers import triggers
+
+    return [{"name": e.name, "takes": _signature(e), "summary": e.summary} for e in triggers]
+
+
+def _detectors() -> list[Row]:
+    from lopgym.agents.detectors import detectors
+
+    return [{"name": e.name, "takes": _signature(e), "summary": e.summary} for e in detectors]
+
+
 def _agents() -> list[Row]:
     from lopgym.agents import agents
 
@@ -163,6 +175,8 @@ LISTS: dict[str, Callable[[], list[Row]]] = {
     "schedules": _schedules,
     "probes": _probes,
     "mitigations": _mitigations,
+    "triggers": _triggers,
+    "detectors": _detectors,
     "studies": _studies,
     "agents": _agents,
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from lopgym.agents import agents
 from lopgym.agents.attach import Plasticity
+from lopgym.agents.checking import Checked, checked
 from lopgym.agents.fork import ForkProbe
 from lopgym.agents.looking import Looking
 from lopgym.agents.mitigations import Mitigation, mitigations
@@ -56,17 +58,24 @@ class Run:
         loaded: dict[str, Any] = yaml.safe_load(self.folder.config.read_text())
         return loaded
 
+    @cached_property
+    def checked_calls(self) -> dict[str, int]:
+        """How many calls of each mitigation were checked, and found as promised."""
+        found: dict[str, int] = json.loads(self.folder.about.read_text()).get("checked_calls", {})
+        return found
+
     def series(self, tag: str) -> tuple[list[int], list[float]]:
         """Return steps and values of one tag, such as `task/final`: one value a task."""
         return series(self.folder.metrics, tag)
 
 
-def run(study: str, *, on_progress: OnProgress | None = None, **overrides: Any) -> Run:
+def run(study: str, *, on_progress: OnProgress | None = None, check: bool = False, **overrides: Any) -> Run:
     """Train one agent; the Python side of `lopgym train`.
 
     Args:
         study: name of a study, such as `catch_dqn`.
         on_progress: called now and then with how far the run is.
+        check: hold every mitigation to what it promises, at every call; the run is the same, and slower.
         overrides: config values, nested as dicts or written with dots: `mitigation="redo"`, `seed=3`,
             `**{"agent.learning_rate": 1e-3}`.
 
@@ -76,17 +85,21 @@ def run(study: str, *, on_progress: OnProgress | None = None, **overrides: Any) 
     Raises:
         ConfigError: the config is not valid.
         FileExistsError: there is a run in its folder already.
+        PromiseBroken: with `check`, a mitigation did what it promised not to do.
     """
-    return execute(from_keywords(study, **overrides), on_progress=on_progress)
+    return execute(from_keywords(study, **overrides), on_progress=on_progress, check=check)
 
 
-def execute(config: Config, *, sinks: Sequence[Sink] = (), on_progress: OnProgress | None = None) -> Run:
-    """Train what `config` says and leave a run folder behind; extra `sinks` receive every value."""
+def execute(
+    config: Config, *, sinks: Sequence[Sink] = (), on_progress: OnProgress | None = None, check: bool = False
+) -> Run:
+    """Train what `config` says and leave a run folder behind; `sinks` get every value, too; `check` as in `run`."""
     torch.set_num_threads(1)  # with more, OpenMP spins: 13 to 24 times slower when the cores are busy
     folder = RunFolder(run_path(config))
     world = training_world(config)  # before the folder: a config that cannot run leaves none behind
     methods = build_mitigations(config)
     model = build_model(config, world, methods)
+    methods = {**checked(methods)} if check else methods
     folder.create().write_config(config.plain())
     about = provenance(config.device)
     folder.write_about(about | {"status": "running"})
@@ -106,8 +119,14 @@ def execute(config: Config, *, sinks: Sequence[Sink] = (), on_progress: OnProgre
     finally:
         recorder.close()
         world.close()
-        folder.write_about(about | {"status": status, "wall_seconds": round(time.time() - started, 1)})
+        about |= {"status": status, "wall_seconds": round(time.time() - started, 1)}
+        folder.write_about(about | _checked_calls(methods))
     return Run(folder.path)
+
+
+def _checked_calls(methods: Mapping[str, Mitigation]) -> dict[str, Any]:
+    calls = {name: method.calls for name, method in methods.items() if isinstance(method, Checked)}
+    return {"checked_calls": calls} if calls else {}
 
 
 def run_path(config: Config) -> Path:

@@ -7,7 +7,7 @@ import inspect
 import math
 import re
 from collections.abc import Callable
-from functools import cache, reduce
+from functools import cache, partial, reduce
 from operator import or_
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -27,6 +27,7 @@ from pydantic import (
 )
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
+from lopgym.kinds import KindOf
 from lopgym.registry import Registry, nearest
 from lopgym.schedules import Schedule, schedules
 
@@ -187,6 +188,8 @@ def configurable(hint: Any) -> Any:
     if not args or origin is Literal:
         return hint
     if origin is Annotated:
+        for mark in (mark for mark in hint.__metadata__ if isinstance(mark, KindOf)):
+            return Annotated[Any, PlainValidator(partial(_entry, mark.registry))]
         return Annotated[(configurable(args[0]), *hint.__metadata__)]
     inner = tuple(configurable(argument) for argument in args)
     return reduce(or_, inner) if origin in (Union, UnionType) else origin[inner]
@@ -196,6 +199,17 @@ def _schedule(value: Any) -> Any:
     """Validate a schedule when it comes, not before: schedules may hold schedules. A bare number is a constant."""
     number = isinstance(value, int | float) and not isinstance(value, bool)
     return _any_schedule().validate_python({"kind": "constant", "value": value} if number else value)
+
+
+def _entry(registry: Registry[Any], value: Any) -> Any:
+    """Validate the options of an entry when they come. A bare name stays one: it stands for the defaults."""
+    checked = _any_entry(registry).validate_python({"kind": value} if isinstance(value, str) else value)
+    return value if isinstance(value, str) else checked
+
+
+@cache
+def _any_entry(registry: Registry[Any]) -> TypeAdapter[Any]:
+    return TypeAdapter(any_of(registry))
 
 
 @cache

@@ -15,13 +15,14 @@ from torch import Tensor, nn
 from lopgym.agents.chain import hidden_layers
 from lopgym.agents.initialisers import Initialiser, orthogonal, torch_default
 from lopgym.agents.learner import Learner
-from lopgym.agents.mitigations import Mitigation
+from lopgym.agents.mitigations import Mitigation, OptimizerFactory
 from lopgym.agents.network import Layer, NetworkSpec, Trunk
 
 SPACES = {
     "mlp": gym.spaces.Box(-np.inf, np.inf, (4,), np.float32),
     "conv": gym.spaces.Box(0.0, 1.0, (1, 6, 6), np.float32),
 }
+ADAM: OptimizerFactory = torch.optim.Adam
 Draw = Callable[[int, torch.Generator], Tensor]
 
 
@@ -34,7 +35,8 @@ class Net(nn.Module):
         base = NetworkSpec(hidden=(6, 5), stem=stem, channels=(3, 4))
         spec = reduce(lambda s, method: method.build_network(s), methods, base)
         self.trunks = nn.ModuleDict({name: Trunk(SPACES[stem], spec) for name in heads})
-        self.heads = nn.ModuleDict({name: nn.Linear(spec.hidden[-1], n) for name, n in heads.items()})
+        read = {name: trunk.features_dim for name, trunk in self.trunks.items()}
+        self.heads = nn.ModuleDict({name: nn.Linear(read[name], n) for name, n in heads.items()})
         self.log_std = nn.Parameter(torch.zeros(2))
 
     def forward(self, observations: Tensor) -> dict[str, Tensor]:
@@ -65,13 +67,14 @@ def _learner(
     return Learner(
         network=network,
         target=None,
-        optimizer=torch.optim.Adam(network.parameters(), lr=1e-2),
+        optimizer=reduce(lambda make, m: m.wrap_optimizer(make), methods, ADAM)(network.parameters(), lr=1e-2),
         forward=network,
         layers=layers,
         heads={f"{name}.head": head for name, head in network.heads.items()},
         observations=lambda n: observe(stem, n, rows),
         fresh=fresh,
         rng=rng,
+        rows=rows,
     )
 
 
@@ -177,7 +180,7 @@ def snapshot(learner: Learner) -> dict[str, Tensor]:
         tensors |= {f"target.{k}": v for k, v in learner.target.state_dict().items()}
     names = {parameter: name for name, parameter in learner.network.named_parameters()}
     for parameter, state in learner.optimizer.state.items():
-        tensors |= {f"optimizer.{names[parameter]}.{k}": v for k, v in state.items()}
+        tensors |= {f"optimizer.{names.get(parameter, '')}.{k}": torch.as_tensor(v) for k, v in state.items()}
     return {name: tensor.detach().clone() for name, tensor in tensors.items()}
 
 

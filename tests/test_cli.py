@@ -235,7 +235,7 @@ def test_doctor_is_well() -> None:
         ([], "study=cat", ["study=catch_dqn"]),  # zsh, fish
         (["study"], "=", ["cartpole_gravity", "catch_dqn", "custom", "label_bandit_ppo", "recoded_grid_ppo"]),  # bash
         (["seed=3", "study", "="], "cat", ["catch_dqn"]),
-        ([], "mitigation=red", ["mitigation=redo"]),
+        ([], "mitigation=red", ["mitigation=redo", "mitigation=redo_fixed_rate"]),
         ([], "nonsense=", []),
     ],
 )

@@ -123,12 +123,15 @@ def _others(entry: type[Options], given: dict[str, Any]) -> dict[str, Any]:
 def _other(entry: type[Options], plain: dict[str, Any], option: str) -> Any:
     for value in [
         0.25,
+        0.5,
         7,
         True,
         False,
         [5],
         "conv",
         ["Acrobot-v1"],
+        "task",
+        "updates",
         *getattr(entry.model_fields[option].annotation, "__args__", ()),
     ]:
         with suppress(ValidationError):

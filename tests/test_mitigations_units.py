@@ -9,10 +9,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lopgym.agents.mitigations.cbp import ContinualBackprop, least, outgoing_magnitude
+from lopgym.agents.mitigations.cbp import ContinualBackprop
 from lopgym.agents.mitigations.dropout import Dropout
 from lopgym.agents.mitigations.listener import Listener
+from lopgym.agents.mitigations.recycling import recent_activations
 from lopgym.agents.mitigations.redo import ReDo
+from lopgym.agents.mitigations.unit_utility import least, outgoing_magnitude
 from lopgym.probes.captures import Captures
 from lopgym.probes.utility import contributions, utility_quantile
 from tests.learners import LEARNERS, one_layer, q_learner, train
@@ -56,7 +58,7 @@ def test_redo_looks_without_dropout_and_puts_every_mode_back():
     learner.network.train()
     learner.network.trunks["q"].blocks[0].eval()
     modes = [module.training for module in learner.network.modules()]
-    scores = [ReDo()._scores(learner) for learner.observations in [lambda n: torch.ones(n, 4)] * 2]
+    scores = [recent_activations(learner, 256) for learner.observations in [lambda n: torch.ones(n, 4)] * 2]
     assert all(torch.equal(scores[0][key], scores[1][key]) for key in scores[0])
     assert modes == [module.training for module in learner.network.modules()]
     assert not any(module._forward_hooks for module in learner.network.modules())
@@ -143,6 +145,7 @@ def test_cbp_does_not_prefer_newborn_units():
             "q.hidden0": {
                 "utility": torch.tensor([2 * (1 - 0.99**3), 0.9, 2.0]),
                 "age": torch.tensor([3.0, 500.0, 5000.0]),
+                "mean": torch.zeros(3),
                 "due": 0.0,
             }
         }

@@ -4,33 +4,57 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
+import numpy as np
 import torch
 from annotated_types import Interval
+from numpy.typing import NDArray
 from torch import Tensor
 
 from lopgym.agents.learner import Learner
 from lopgym.agents.mitigations import Mitigation, mitigations
 from lopgym.agents.mitigations.listener import Listener
+from lopgym.agents.mitigations.unit_utility import UTILITIES, Evidence, UtilityName, least
 from lopgym.agents.network import Layer
+from lopgym.agents.promises import Promises
 from lopgym.agents.reset_units import reset_units
 from lopgym.bounds import Fraction, NonNegativeInt
 
 
 @dataclass
 class Ledger:
-    """What is known of one layer's units: running utility (U,), updates since birth (U,), replacements due."""
+    """What is known of one layer's units.
+
+    Args:
+        utility: running mean of it, (U,).
+        mean: running mean of what they put out, (k U,), k being 1 of most activations; 0 where nothing asks for it.
+        births: updates of the layer when each unit was born, (U,): NumPy counts a few small numbers faster than torch.
+        updates: of the layer so far.
+        due: replacements due.
+    """
 
     utility: Tensor
-    age: Tensor
+    mean: Tensor
+    births: NDArray[np.int64]
+    updates: int = 0
     due: float = 0.0
+
+    @property
+    def age(self) -> Tensor:
+        """Updates since birth, (U,)."""
+        return torch.as_tensor(self.updates - self.births).to(self.utility)
 
 
 @mitigations.register(
     "cbp",
     cite="arXiv:2108.06325 alg. 1; doi:10.1038/s41586-024-07711-7 eq. 1",
     null={"replacement_rate": 0.0},
+    promises=Promises(
+        function="approximate",
+        touches=("hidden", "heads", "moments", "target"),
+        unless={"moments": {"moments": (False,)}, "target": {"target": (False,)}},
+    ),
 )
 @dataclass(kw_only=True, eq=False)
 class ContinualBackprop(Mitigation):
@@ -40,13 +64,23 @@ class ContinualBackprop(Mitigation):
     minibatch just learned, all positions of an image and all outgoing weights. Units are ranked by the utility with
     the bias of the running mean's start at 0 corrected, u / (1 - decay^age), or newborn units would be the first to
     go again. What a unit contributed on average over that minibatch passes to the biases it fed (Dohare et al. 2021,
-    who take a running mean of it).
+    who take a running mean of it: `compensation`; their released code zeroes that mean before it is used).
+    It hurts where units that are rarely on are the ones that matter: over a minibatch they are worth little.
     Reports `reset_units`.
+
+    `utility` has the six other choices of the authors' code. With h_mean the running mean of h, corrected likewise:
+    `weight`, sum|w_out|; `zero_contribution`, mean|h - h_mean| * sum|w_out|; `adaptable_contribution`, that over
+    sum|w_in| (Dohare et al. 2021); `feature_by_input`, mean|h - h_mean| / sum|w_in|; `adaptation`, 1 / sum|w_in|;
+    and `random`, a new number for each unit whenever some are replaced.
 
     Args:
         replacement_rate: share of a layer's mature units replaced in an update; fractions add up until one is due.
-        maturity: a unit is mature, and can be replaced, when it is older than this many updates.
-        decay: of the running mean.
+            More renew faster and forget faster.
+        maturity: a unit is mature, and can be replaced, when it is older than this many updates. Less is a shorter
+            chance to become useful.
+        decay: of the running means. More is a longer memory.
+        utility: what a unit is worth.
+        compensation: which mean activation passes to the biases: of the `minibatch`, or the `running` mean.
         moments: also zero the optimizer's moments of the weights that were reset.
         target: also reset the units in the target network.
     """
@@ -54,6 +88,8 @@ class ContinualBackprop(Mitigation):
     replacement_rate: Fraction = 1e-3
     maturity: NonNegativeInt = 100
     decay: Annotated[float, Interval(ge=0, lt=1)] = 0.99
+    utility: UtilityName = "contribution"
+    compensation: Literal["minibatch", "running"] = "minibatch"
     moments: bool = True
     target: bool = False
     _ledgers: dict[str, Ledger] = field(default_factory=dict, init=False, repr=False)
@@ -74,48 +110,48 @@ class ContinualBackprop(Mitigation):
             learner.report({"reset_units": replaced})
 
     def _step(self, learner: Learner, layer: Layer, activation: Tensor) -> int:
-        mean = activation.abs().mean(0)
-        ledger = self._ledgers.setdefault(layer.name, Ledger(torch.zeros_like(mean), torch.zeros_like(mean)))
-        ledger.age += 1
-        ledger.utility.lerp_(mean * outgoing_magnitude(layer), 1 - self.decay)
-        mature = ledger.age > self.maturity
-        ledger.due += self.replacement_rate * int(mature.sum())
+        utility, ledger = UTILITIES[self.utility], self._ledger(layer, activation)
+        ledger.updates += 1
+        mean = self._running_mean(ledger, layer, activation) if self._centred() else ledger.mean
+        ledger.utility.lerp_(utility.of(Evidence(layer, activation, mean)), 1 - self.decay)
+        mature = ledger.births < ledger.updates - self.maturity
+        ledger.due += self.replacement_rate * np.count_nonzero(mature)
         if ledger.due < 1:
             return 0
-        units = least(ledger.utility / (1 - self.decay**ledger.age), mature, int(ledger.due))
+        ranks = utility.judge(ledger.utility / (1 - self.decay**ledger.age), learner.rng)
+        units = least(ranks, torch.as_tensor(mature, device=ranks.device), int(ledger.due))
         ledger.due -= int(ledger.due)
-        ledger.utility[units], ledger.age[units] = 0.0, 0.0
-        means = activation.mean(0)
+        ledger.utility[units], ledger.mean[layer.numbers(units)] = 0.0, 0.0
+        ledger.births[units.cpu().numpy()] = ledger.updates
+        means = mean if self.compensation == "running" else layer.means(activation)
         return reset_units(learner, layer, units, compensate=means, moments=self.moments, target=self.target)
 
+    def _ledger(self, layer: Layer, activation: Tensor) -> Ledger:
+        if layer.name not in self._ledgers:
+            nothing = torch.zeros_like(activation[0])
+            self._ledgers[layer.name] = Ledger(nothing, layer.numbers(nothing), np.zeros(len(nothing), np.int64))
+        return self._ledgers[layer.name]
+
+    def _centred(self) -> bool:
+        return UTILITIES[self.utility].centred or self.compensation == "running"
+
+    def _running_mean(self, ledger: Ledger, layer: Layer, activation: Tensor) -> Tensor:
+        """Bring the mean activation up to date and return it, the bias of its start at 0 corrected."""
+        ledger.mean.lerp_(layer.means(activation), 1 - self.decay)
+        return ledger.mean / (1 - self.decay ** layer.numbers(ledger.age))
+
     def state_dict(self) -> dict[str, Any]:
-        """Return utility, age and replacements due, by layer."""
+        """Return the ledgers, by layer."""
         return {
-            name: {"utility": ledger.utility.clone(), "age": ledger.age.clone(), "due": ledger.due}
+            name: {what: getattr(ledger, what).clone() for what in ("utility", "age", "mean")} | {"due": ledger.due}
             for name, ledger in self._ledgers.items()
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take back what `state_dict` returned."""
         self._ledgers = {
-            name: Ledger(saved["utility"].clone(), saved["age"].clone(), saved["due"]) for name, saved in state.items()
+            name: Ledger(
+                saved["utility"].clone(), saved["mean"].clone(), -saved["age"].long().cpu().numpy(), due=saved["due"]
+            )
+            for name, saved in state.items()
         }
-
-
-def outgoing_magnitude(layer: Layer) -> Tensor:
-    """Sum |w| over all weights that read each unit: (U,)."""
-    units = len(layer.incoming.weight)
-    by_module = [m.weight.abs().reshape(len(m.weight), units, -1).sum((0, 2)) for m in layer.outgoing]
-    return torch.stack(by_module).sum(0)
-
-
-def least(utility: Tensor, eligible: Tensor, count: int) -> Tensor:
-    """Mark the `count` eligible units of least utility, or all of them if they are fewer: bool (U,).
-
-    >>> least(torch.tensor([3.0, 0.0, 2.0, 1.0]), torch.tensor([True, False, True, True]), 2)
-    tensor([False, False,  True,  True])
-    """
-    order = utility.masked_fill(~eligible, torch.inf).argsort(stable=True)[:count]
-    chosen = torch.zeros_like(eligible)
-    chosen[order] = True
-    return chosen & eligible

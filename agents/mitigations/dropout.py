@@ -10,9 +10,15 @@ from torch import nn
 
 from lopgym.agents.mitigations import Mitigation, mitigations
 from lopgym.agents.network import NetworkSpec, Shape
+from lopgym.agents.promises import Promises
 
 
-@mitigations.register("dropout", cite="arXiv:1207.0580; for clones arXiv:2510.00304", null={"p": 0.0})
+@mitigations.register(
+    "dropout",
+    cite="arXiv:1207.0580; for clones arXiv:2510.00304",
+    null={"p": 0.0},
+    promises=Promises(function="n/a"),
+)
 @dataclass(kw_only=True, eq=False)
 class Dropout(Mitigation):
     """Silence each hidden output with probability `p` in training passes, and scale the others by 1 / (1 - p).

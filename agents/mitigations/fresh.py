@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from lopgym.agents.learner import Learner
 from lopgym.agents.mitigations import Mitigation, mitigations
+from lopgym.agents.promises import Promises
 
 
 @mitigations.register(
@@ -14,6 +15,11 @@ from lopgym.agents.mitigations import Mitigation, mitigations
     null=None,
     null_reason="it has no strength: a run of a single task, which never calls it, is bitwise `none`",
     oracle=True,
+    promises=Promises(
+        function="no",
+        touches=("hidden", "heads", "norms", "log_std", "extra", "buffers", "moments", "steps", "target"),
+        synchronises=True,
+    ),
 )
 @dataclass(kw_only=True, eq=False)
 class Fresh(Mitigation):

@@ -10,10 +10,16 @@ import torch
 
 from lopgym.agents.learner import Learner
 from lopgym.agents.mitigations import Mitigation, mitigations
+from lopgym.agents.promises import Promises
 from lopgym.bounds import Fraction, NonNegativeFloat
 
 
-@mitigations.register("gradient_noise", cite="arXiv:2510.00304 (noisy SGD)", null={"sigma": 0.0})
+@mitigations.register(
+    "gradient_noise",
+    cite="arXiv:2510.00304 (noisy SGD)",
+    null={"sigma": 0.0},
+    promises=Promises(function="n/a", touches=("hidden", "heads", "norms", "log_std", "extra")),
+)
 @dataclass(kw_only=True, eq=False)
 class GradientNoise(Mitigation):
     """Noisy gradients: g <- g + N(0, (sigma_t * ||g||)^2), tensor by tensor, sigma_t = sigma * decay^t.

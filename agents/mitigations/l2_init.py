@@ -11,10 +11,16 @@ from torch import Tensor
 
 from lopgym.agents.learner import Learner
 from lopgym.agents.mitigations import Mitigation, mitigations
+from lopgym.agents.promises import Promises
 from lopgym.bounds import NonNegativeFloat
 
 
-@mitigations.register("l2_init", cite="arXiv:2308.11958 sec. 3", null={"strength": 0.0})
+@mitigations.register(
+    "l2_init",
+    cite="arXiv:2308.11958 sec. 3",
+    null={"strength": 0.0},
+    promises=Promises(function="n/a", touches=("hidden", "heads")),
+)
 @dataclass(kw_only=True, eq=False)
 class L2Init(Mitigation):
     """Pull weights back to where they began: add strength * (theta - theta_0) to the gradient.

@@ -8,6 +8,7 @@ from torch import nn
 
 from lopgym.agents.mitigations import Mitigation, mitigations
 from lopgym.agents.network import NetworkSpec, Shape
+from lopgym.agents.promises import Promises
 
 
 @mitigations.register(
@@ -15,6 +16,7 @@ from lopgym.agents.network import NetworkSpec, Shape
     cite="arXiv:1607.06450 eq. 3; for plasticity arXiv:2402.18762",
     null=None,
     null_reason="a normalised network is another function at any setting",
+    promises=Promises(function="n/a"),
 )
 @dataclass(kw_only=True, eq=False)
 class LayerNorm(Mitigation):

@@ -26,27 +26,35 @@ class Listener:
         self._modules: list[nn.Module] = []
         self._handles: list[RemovableHandle] = []
         self._heard: dict[str, Tensor] = {}
+        self._units: dict[str, int] = {}
 
     def listen(self, layers: Sequence[Layer]) -> None:
         """Listen to these layers and to no others; nothing happens if they are listened to already."""
-        modules = [layer.activation for layer in layers]
+        modules = [self._ear(layer) for layer in layers]
         if modules != self._modules:
             self.close()
             self._modules = modules
+            self._units = {layer.name: len(layer.incoming.weight) for layer in layers}
             self._handles = [
                 m.register_forward_hook(partial(self._hear, layers[i].name)) for i, m in enumerate(modules)
             ]
 
     def take(self) -> dict[str, Tensor]:
-        """Return layer name -> (samples, U) of the last pass, and let go of it; pixels of an image are samples."""
+        """Return layer name -> (samples, U) of the last pass, and let go of it.
+
+        Pixels of an image are samples, and so are the numbers that an activation such as CReLU returns for a unit.
+        """
         heard, self._heard = self._heard, {}
-        return {name: output.movedim(1, -1).flatten(0, -2) for name, output in heard.items()}
+        return {name: output.movedim(1, -1).reshape(-1, self._units[name]) for name, output in heard.items()}
 
     def close(self) -> None:
         """Stop listening."""
         for handle in self._handles:
             handle.remove()
         self._modules, self._handles = [], []
+
+    def _ear(self, layer: Layer) -> nn.Module:
+        return layer.activation
 
     def _hear(self, name: str, module: nn.Module, inputs: Any, output: Tensor) -> None:
         if torch.is_grad_enabled() and module.training:

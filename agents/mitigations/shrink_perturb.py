@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from lopgym.agents.learner import Learner
-from lopgym.agents.mitigations import Mitigation, mitigations
+from lopgym.agents.mitigations import mitigations
+from lopgym.agents.mitigations.forgetting import FORGETTING, trained
+from lopgym.agents.mitigations.start import Start
+from lopgym.agents.mitigations.triggered import Periodic
+from lopgym.agents.promises import Promises
+from lopgym.agents.triggers import When
+from lopgym.agents.triggers.updates import Updates
 from lopgym.bounds import Fraction, NonNegativeFloat, PositiveInt
 from lopgym.registry import nearest
 
@@ -19,22 +25,33 @@ from lopgym.registry import nearest
     "shrink_perturb",
     cite="arXiv:1910.08475 sec. 4; soft: arXiv:2405.19153",
     null={"shrink": 1.0, "perturb": 0.0},
-    oracle=True,  # by default; when="updates" does without the task signal
+    promises=Promises(
+        function="no",
+        touches=("hidden", "heads", "moments", "steps", "target"),
+        synchronises=True,
+        unless={
+            "moments": {"optimizer": ("keep",)},
+            "steps": {"optimizer": ("keep", "reset_moments")},
+            "target": {"when": ("updates",)},
+        },
+    ),
 )
 @dataclass(kw_only=True, eq=False)
-class ShrinkPerturb(Mitigation):
+class ShrinkPerturb(Periodic):
     """Shrink and perturb: theta <- shrink * theta + perturb * noise, at a task change or every n updates.
 
-    Acts on weights and biases of hidden layers and heads; norm gains and `log_std` stay. At a task change the target
-    is synchronised; between updates it follows at its own pace. The soft form is `when: updates` with a shrink just
-    below 1, such as 0.999, and little noise, such as gaussian of 0.005; the paper's is 0.999999 and fresh_init of 1e-6.
+    Acts on weights and biases of hidden layers and heads; norm gains and `log_std` stay. The target is synchronised,
+    except between updates, where it follows at its own pace. The soft form is `when: updates` with a shrink just below
+    1, such as 0.999, and little noise, such as gaussian of 0.005; the paper's is 0.999999 and fresh_init of 1e-6.
+    It hurts where the old task comes back, and where it is strong and frequent: then it forgets as fast as it learns.
 
     Args:
-        shrink: factor of the old weights.
-        perturb: factor of the noise.
-        when: `task`: at a task change, which takes the true task signal; `updates`: every `every` updates.
-        every: updates between two acts.
-        noise: `fresh_init`: a newly initialised network; `gaussian`: standard normal numbers.
+        shrink: factor of the old weights. Lower forgets more and frees more.
+        perturb: factor of the noise. Higher parts clones and wakes units sooner, and costs more of what was learned.
+        when: a trigger: `task`, the true task change; the word `updates` for every `every` updates; or another one.
+        every: updates between two acts, if `when` is the word `updates`.
+        noise: `fresh_init`: a newly initialised network, another one each time; `fixed_init`: the network as it was at
+            first, the same each time, so that weights are pulled to it; `gaussian`: standard normal numbers.
         optimizer: `keep` leaves its state; `reset_moments` zeroes what it remembers of the perturbed weights, but not
             its step count; `clear` forgets all.
 
@@ -44,68 +61,65 @@ class ShrinkPerturb(Mitigation):
 
     shrink: Fraction = 0.5
     perturb: NonNegativeFloat = 0.5
-    when: Literal["task", "updates"] = "task"
+    when: When = "task"
     every: PositiveInt = 1
-    noise: Literal["fresh_init", "gaussian"] = "fresh_init"
+    noise: Literal["fresh_init", "fixed_init", "gaussian"] = "fresh_init"
     optimizer: Literal["keep", "reset_moments", "clear"] = "keep"
+    _start: Start = field(default_factory=Start, init=False, repr=False)
 
     def __post_init__(self) -> None:
         """Refuse unknown choices now, not at the first task change."""
         super().__post_init__()
-        for option, known in {"when": ("task", "updates"), "noise": NOISES, "optimizer": OPTIMIZERS}.items():
+        for option, known in {"noise": NOISES, "optimizer": FORGETTING}.items():
             if (choice := getattr(self, option)) not in known:
                 raise ValueError(f"shrink_perturb: {option}={choice!r} does not exist; {nearest(choice, known)}")
 
-    def after_step(self, learner: Learner) -> None:
-        """Act every `every` updates."""
-        if self._acts("updates") and learner.updates % self.every == 0:
-            self._act(learner)
-
-    def on_task_change(self, learner: Learner) -> None:
-        """Act, then synchronise the target."""
-        if self._acts("task"):
-            self._act(learner)
-            learner.synchronise_target()
-
-    def _acts(self, when: str) -> bool:
-        return self.when == when and (self.shrink, self.perturb) != (1.0, 0.0)
+    def begin(self, learner: Learner) -> None:
+        """Remember where the weights began, if that is the noise."""
+        super().begin(learner)
+        if self.noise == "fixed_init":
+            self._start.remember(learner)
 
     @torch.no_grad()
-    def _act(self, learner: Learner) -> None:
+    def act(self, learner: Learner) -> None:
+        """Shrink and perturb; then synchronise the target, unless it follows by itself."""
+        if (self.shrink, self.perturb) == (1.0, 0.0):
+            return
         parameters = list(learner.weights_and_biases())
-        for parameter, noise in zip(parameters, NOISES[self.noise](learner), strict=True):
+        for parameter, noise in zip(parameters, NOISES[self.noise](learner, self._start), strict=True):
             parameter.mul_(self.shrink).add_(noise, alpha=self.perturb)
-        OPTIMIZERS[self.optimizer](learner)
+        forgotten = trained(learner.optimizer) if self.optimizer == "clear" else parameters
+        FORGETTING[self.optimizer](learner.optimizer, forgotten)
+        if not isinstance(self._trigger, Updates):
+            learner.synchronise_target()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what the trigger remembers, and the weights at the start if they are the noise."""
+        return super().state_dict() | self._start.state_dict()
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take back what `state_dict` returned."""
+        super().load_state_dict(state)
+        self._start.load_state_dict(state)
 
 
-def _fresh_init(learner: Learner) -> list[Tensor]:
+def fresh_init(learner: Learner, start: Start | None = None) -> list[Tensor]:
+    """Draw a new network; return what it has for each of `learner.weights_and_biases()`."""
     names: dict[Tensor, str] = {parameter: name for name, parameter in learner.network.named_parameters()}
     fresh = learner.fresh()
     return [fresh[names[parameter]] for parameter in learner.weights_and_biases()]
 
 
-def _gaussian(learner: Learner) -> list[Tensor]:
+def _fixed_init(learner: Learner, start: Start) -> list[Tensor]:
+    return start.weights(learner)
+
+
+def _gaussian(learner: Learner, start: Start) -> list[Tensor]:
     return [torch.empty_like(p).normal_(generator=learner.rng) for p in learner.weights_and_biases()]
 
 
-def _keep(learner: Learner) -> None:
-    pass
-
-
-def _reset_moments(learner: Learner) -> None:
-    for parameter in learner.weights_and_biases():
-        for memory in learner.optimizer.state.get(parameter, {}).values():
-            if isinstance(memory, Tensor) and memory.shape == parameter.shape:
-                memory.zero_()
-
-
-def _clear(learner: Learner) -> None:
-    learner.optimizer.state.clear()
-
-
-NOISES: Mapping[str, Callable[[Learner], list[Tensor]]] = {"fresh_init": _fresh_init, "gaussian": _gaussian}
-OPTIMIZERS: Mapping[str, Callable[[Learner], None]] = {
-    "keep": _keep,
-    "reset_moments": _reset_moments,
-    "clear": _clear,
+NOISES: Mapping[str, Callable[[Learner, Start], list[Tensor]]] = {
+    "fresh_init": fresh_init,
+    "fixed_init": _fixed_init,
+    "gaussian": _gaussian,
 }

@@ -32,5 +32,5 @@ def conv(space: gym.Space[Any], spec: NetworkSpec) -> list[Block]:
         if min(height, width) < 1:
             raise ValueError(f"{len(spec.channels)} convolutions of 3 x 3 leave nothing of an image of {space.shape}")
         blocks.append(Block(nn.Conv2d(channels, out, 3), (out, height, width), spec, flatten=False))
-        channels = out
+        channels = spec.halves * out
     return blocks + fully_connected(channels * height * width, spec)

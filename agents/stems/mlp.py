@@ -23,8 +23,5 @@ def fully_connected(inputs: int, spec: NetworkSpec) -> list[Block]:
     """Chain blocks of widths `spec.hidden` behind `inputs` numbers; the first one flattens what it is given."""
     from lopgym.agents.network import Block
 
-    widths = (inputs, *spec.hidden)
-    return [
-        Block(nn.Linear(widths[i], widths[i + 1]), (widths[i + 1],), spec, flatten=i == 0)
-        for i in range(len(spec.hidden))
-    ]
+    read = (inputs, *(spec.halves * units for units in spec.hidden))
+    return [Block(nn.Linear(read[i], units), (units,), spec, flatten=i == 0) for i, units in enumerate(spec.hidden)]
