@@ -84,14 +84,17 @@ class Plasticity(BaseCallback):
         self.detach()
 
     def detach(self) -> None:
-        """Give the model its clipping back and take the hooks off; nothing happens if that was done."""
+        """Give the model its clipping back and take all hooks off; nothing happens if that was done."""
+        if not self._hooks:
+            return
         for hook in self._hooks:
             hook.remove()
-        if self._hooks:
-            model: Any = self.model
-            model.max_grad_norm = self._longest
-            del _attached[model]
         self._hooks = []
+        for method in self.mitigations.values():
+            method.end(self.learner)
+        model: Any = self.model
+        model.max_grad_norm = self._longest
+        del _attached[model]
 
     def _on_training_start(self) -> None:
         model: Any = self.model
@@ -99,16 +102,25 @@ class Plasticity(BaseCallback):
         self._warm_up = getattr(model, "learning_starts", 0)
         if self.steps_per_task is not None:
             self.task_change.prepare(model, self.steps_per_task, self.locals["total_timesteps"])
+        self._take_over()
         self._anatomy = anatomy_of(model)
-        self.learner = self._make_learner(self._anatomy)
-        for method in self.mitigations.values():
-            method.begin(self.learner)
         self._refuse_what_cannot_be_measured()
+        self.learner = self._make_learner(self._anatomy)
+        self._attach()
+        self._begin()
         self._measuring = Measuring(self._anatomy, self.probes, seed=self.seed)
         self._parameters = list(model.policy.parameters())
-        self._attach()
 
-    def _attach(self) -> None:
+    def _begin(self) -> None:
+        """Let every method meet the learner; if one refuses it, the others let go of it again."""
+        try:
+            for method in self.mitigations.values():
+                method.begin(self.learner)
+        except BaseException:
+            self.detach()
+            raise
+
+    def _take_over(self) -> None:
         """Take the model over from a callback whose training an exception ended.
 
         Raises:
@@ -120,6 +132,9 @@ class Plasticity(BaseCallback):
             if before is not self and before.locals is self.locals:
                 raise ValueError("this model has a Plasticity already: give one of them all probes and mitigations")
             before.detach()
+
+    def _attach(self) -> None:
+        model: Any = self.model
         self._longest, model.max_grad_norm = model.max_grad_norm, float("inf")  # clipped here, after `on_gradient`
         optimizer = self._anatomy.optimizer
         self._hooks = [

@@ -109,6 +109,10 @@ class Checked(Mitigation):
         """Check what is written, and the function."""
         self._watch_act(learner, "on_task_change")
 
+    def end(self, learner: Learner) -> None:
+        """Pass on."""
+        self.method.end(learner)
+
     def state_dict(self) -> dict[str, Any]:
         """Pass on."""
         return self.method.state_dict()

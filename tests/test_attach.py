@@ -10,8 +10,8 @@ from stable_baselines3 import DQN
 from stable_baselines3.common.callbacks import BaseCallback
 
 from lopgym.agents import Plasticity
-from lopgym.agents.mitigations import Mitigation
-from tests.training import build, differing, everything
+from lopgym.agents.mitigations import Mitigation, mitigations
+from tests.training import ALGORITHMS, build, differing, everything
 
 CLIP = 10.0  # DQN's own, in Stable-Baselines3
 
@@ -46,6 +46,25 @@ def _hooks(model: Any) -> int:
 def _interrupted(model: Any, callback: Plasticity) -> None:
     with pytest.raises(KeyboardInterrupt):
         model.learn(200, callback=[callback, _Stop(60)])
+
+
+def _ears(model: Any) -> dict[str, int]:
+    """Count the hooks on each module that has some."""
+    networks = [getattr(model.policy, name) for name in ("q_net", "q_net_target") if hasattr(model.policy, name)]
+    modules = {name: m for network in [*networks, model.policy] for name, m in network.named_modules()}
+    kinds = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+    counts = {name: sum(len(getattr(module, kind)) for kind in kinds) for name, module in modules.items()}
+    return {name: count for name, count in counts.items() if count}
+
+
+class _Listens(BaseCallback):
+    """Keeps how many modules had hooks at most."""
+
+    most = 0
+
+    def _on_step(self) -> bool:
+        self.most = max(self.most, len(_ears(self.model)))
+        return True
 
 
 def _is_free(model: Any) -> bool:
@@ -98,6 +117,44 @@ def test_what_follows_an_interruption_is_clipped_as_ever() -> None:
         model.learn(100, reset_num_timesteps=False)
         states.append(everything(model))
     assert differing(*states) == []
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+@pytest.mark.parametrize("entry", list(mitigations), ids=lambda entry: entry.name)
+def test_no_method_leaves_a_hook_on_a_module(entry: Any, algorithm: str) -> None:
+    """What is built in stays, what listened is gone; a second training listens as the first one did."""
+    methods = {entry.name: entry.make()}
+    model, callback = build(algorithm, methods), Plasticity(mitigations=methods)
+    before, counts = _ears(model), []
+    for _ in range(2):
+        listens = _Listens()
+        model.learn(100, callback=[callback, listens])
+        counts.append(listens.most)
+        assert _ears(model) == before
+    assert counts[0] == counts[1]
+
+
+def test_methods_that_listen_do() -> None:
+    """The test above would not see that nobody listens at all."""
+    methods = {"cbp": mitigations.build("cbp"), "spectral_decoupling": mitigations.build("spectral_decoupling")}
+    model, listens = build("dqn", methods), _Listens()
+    model.learn(100, callback=[Plasticity(mitigations=methods), listens])
+    assert listens.most == 3  # two hidden layers and the head
+
+
+def test_a_method_that_refuses_leaves_the_model_free() -> None:
+    """The ones that had begun let go, too."""
+
+    class Refuses(Mitigation):
+        def begin(self, learner: Any) -> None:
+            raise ValueError("not this one")
+
+    methods = {"cbp": mitigations.build("cbp"), "refuses": Refuses()}
+    model = build("dqn", methods)
+    with pytest.raises(ValueError, match="not this one"):
+        model.learn(100, callback=Plasticity(mitigations=methods))
+    assert _is_free(model)
+    assert not _ears(model)
 
 
 def test_two_at_once_are_refused() -> None:

@@ -1,4 +1,4 @@
-"""Mitigations: five seams in the life of a network. A method overrides the ones it needs."""
+"""Mitigations: seams in the life of a network. A method overrides the ones it needs."""
 
 from __future__ import annotations
 
@@ -65,6 +65,9 @@ class Mitigation:
 
     def on_task_change(self, learner: Learner) -> None:
         """Act between the last update on the old task and the first action in the new one."""
+
+    def end(self, learner: Learner) -> None:
+        """Let go of the learner when its training ends: take off what listens to its modules. `begin` may follow."""
 
     def state_dict(self) -> dict[str, Any]:
         """Return what the method remembers between updates, as tensors and plain data."""

@@ -100,6 +100,10 @@ class ContinualBackprop(Mitigation):
         if self.replacement_rate:
             self._listener.listen(learner.layers)
 
+    def end(self, learner: Learner) -> None:
+        """Stop listening."""
+        self._listener.close()
+
     @torch.no_grad()
     def after_step(self, learner: Learner) -> None:
         """Age and judge every unit, then replace those that are due."""

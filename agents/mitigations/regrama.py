@@ -46,6 +46,10 @@ class ReGraMa(Mitigation):
         if self.every < NEVER:
             self._listener.listen(learner.layers)
 
+    def end(self, learner: Learner) -> None:
+        """Stop listening."""
+        self._listener.close()
+
     def after_step(self, learner: Learner) -> None:
         """Sweep every `every` updates."""
         self.begin(learner)

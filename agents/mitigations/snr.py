@@ -88,6 +88,10 @@ class SelfNormalisedResets(Mitigation):
         if self.eta:
             self._listener.listen(learner.layers)
 
+    def end(self, learner: Learner) -> None:
+        """Stop listening."""
+        self._listener.close()
+
     @torch.no_grad()
     def after_step(self, learner: Learner) -> None:
         """Count silences, end those that are too long, and now and then move the limits."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
-from weakref import WeakKeyDictionary
 
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
@@ -14,9 +13,6 @@ from lopgym.agents.learner import Learner
 from lopgym.agents.mitigations import Mitigation, mitigations
 from lopgym.agents.promises import Promises
 from lopgym.bounds import NonNegativeFloat
-
-# The hook on each head: a method that comes later to the same network takes over, or both would pull.
-_hooks: WeakKeyDictionary[nn.Module, RemovableHandle] = WeakKeyDictionary()
 
 
 @mitigations.register(
@@ -44,12 +40,18 @@ class SpectralDecoupling(Mitigation):
     strength: NonNegativeFloat = 1e-3
     _acting: bool = field(default=False, init=False, repr=False)
     _learning: bool = field(default=False, init=False, repr=False)
-    _heads: set[int] = field(default_factory=set, init=False, repr=False)
+    _hooks: dict[int, RemovableHandle] = field(default_factory=dict, init=False, repr=False)
 
     def begin(self, learner: Learner) -> None:
         """Listen to the heads if it acts from the start, or acted before a resume. Called late, it costs an update."""
         if self.strength and (self._acting or not self.active_from):
             self._listen(learner)
+
+    def end(self, learner: Learner) -> None:
+        """Stop listening; what acted goes on when training does."""
+        for hook in self._hooks.values():
+            hook.remove()
+        self._hooks, self._learning = {}, False
 
     def on_gradient(self, learner: Learner) -> None:
         """Stop listening: the update's pass is over."""
@@ -62,16 +64,13 @@ class SpectralDecoupling(Mitigation):
 
     def _listen(self, learner: Learner) -> None:
         self._acting = self._learning = True
-        if not self._heads:
-            self._heads = {id(head) for head in learner.heads.values()}
-            for head in learner.heads.values():
-                if head in _hooks:
-                    _hooks[head].remove()
-                _hooks[head] = head.register_forward_hook(self._intercept)
+        if not self._hooks:
+            heads = learner.heads.values()
+            self._hooks = {id(head): head.register_forward_hook(self._intercept) for head in heads}
 
     def _intercept(self, module: nn.Module, inputs: Any, output: Tensor) -> None:
         """Attach the pull to an output; those of a copied network, which has copies of the hooks, go free."""
-        if self._learning and id(module) in self._heads and module.training and output.requires_grad:
+        if self._learning and id(module) in self._hooks and module.training and output.requires_grad:
             pull = output.detach() * (self.strength / len(output))
             output.register_hook(lambda error: error + pull)  # type: ignore[no-untyped-call]  # torch does not say
 

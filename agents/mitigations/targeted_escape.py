@@ -86,6 +86,10 @@ class TargetedEscape(Mitigation):
         if self.threshold < 1 and (learner.updates + 1) % self.every == 0:
             self._witness.listen(learner.layers)
 
+    def end(self, learner: Learner) -> None:
+        """Stop listening."""
+        self._witness.close()
+
     @torch.no_grad()
     def after_step(self, learner: Learner) -> None:
         """Sweep every `every` updates."""
