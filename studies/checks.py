@@ -30,6 +30,7 @@ def check(config: Config, allow_import: Collection[str] | None = ()) -> list[Fau
         allow_import: packages that `env.id` may import; None allows all.
     """
     faults = [*_rollout(config), *_stem(config), *_hidden(config), *_fork(config), *_device(config), *_stack(config)]
+    faults += _rebuilt(config)
     faults += _import(config, allow_import)
     unbuilt = any(path == ("env", "id") for path, _ in faults)
     return faults if unbuilt else [*faults, *(list(_clocks(config)) or _world(config))]
@@ -85,6 +86,22 @@ def _stack(config: Config) -> Iterator[Fault]:
 
     for line in refusals(options.kind for options in config.mitigation.values()):
         yield ("mitigation",), line
+
+
+def beyond_weights(config: Config) -> str:
+    """Name the first method that keeps a part of the agent's function beside the network's weights; "" if none does."""
+    from lopgym.agents.mitigations import mitigations
+
+    kinds = (options.kind for options in config.mitigation.values())
+    return next((kind for kind in kinds if mitigations[kind].facts.get("beyond_weights")), "")
+
+
+def _rebuilt(config: Config) -> Iterator[Fault]:
+    """Looks that put a fresh network's weights into a copy of the agent's would measure a mixture of both."""
+    if kind := beyond_weights(config):
+        for look in ("fork", "null_calibration"):
+            if getattr(config, look).model_dump()["every"]:
+                yield (look, "every"), f"{kind} adds to the network what is not in its weights: no copy could be fresh"
 
 
 def _device(config: Config) -> Iterator[Fault]:

@@ -24,6 +24,7 @@ from lopgym.agents.weights import load_weights
 from lopgym.envs.build import make_vec
 from lopgym.record import RunFolder
 from lopgym.seeding import derive
+from lopgym.studies.checks import beyond_weights
 from lopgym.studies.compose import Config, ConfigError, from_plain
 from lopgym.studies.moments import Moment, read_moment
 from lopgym.studies.run import Run, build_mitigations, build_model
@@ -127,6 +128,8 @@ def _of_checkpoint(path: Path, task: int | None) -> Subject:
 
 def _subject(run: Run, weights: Path, task: int) -> Subject:
     config = _config(run)
+    if kind := beyond_weights(config):
+        raise ValueError(f"{weights.name}: {kind} adds to the network what is not in its weights; they are half of it")
     seed = derive(config.seed, "probe", task)
     moment = read_moment(run.folder.metrics, (task + 1) * config.steps_per_task)
     world = training_world(_held(config, task, moment, seed))

@@ -14,6 +14,7 @@ import torch
 from lopgym.agents.weights import load_weights
 from lopgym.envs.show_drift import ShowDrift
 from lopgym.seeding import derive
+from lopgym.studies.checks import beyond_weights
 from lopgym.studies.compose import Config, from_plain
 from lopgym.studies.moments import read_moment
 from lopgym.studies.run import Run, build_mitigations, build_model
@@ -50,7 +51,7 @@ def record(path: Path, task: int, out: Path | None = None, episodes: int = 20) -
     Raises:
         NoAgentError: no run there, or no weights of that task.
         NoPictureError: the world cannot be drawn here.
-        ValueError: `out` is of another format.
+        ValueError: `out` is of another format, or a method keeps a part of the agent elsewhere than in its weights.
         FileNotFoundError: the folder of `out` does not exist.
     """
     out = out or path / f"task-{task}.mp4"
@@ -58,6 +59,8 @@ def record(path: Path, task: int, out: Path | None = None, episodes: int = 20) -
     torch.set_num_threads(1)
     run = Run(path)
     config = from_plain(run.config)
+    if kind := beyond_weights(config):
+        raise ValueError(f"{path}: {kind} adds to the network what is not in its weights; they are half of the agent")
     world = training_world(config)
     model = build_model(config, world, build_mitigations(config))
     load_weights(model, _weights(run, task))

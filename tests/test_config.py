@@ -499,6 +499,14 @@ def test_an_agent_that_nothing_is_known_of_cannot_fork(loader: Any, monkeypatch:
     assert line == "fork.every=1: nobody knows what dqn could race on; known: ppo"
 
 
+@pytest.mark.parametrize("look", ["fork", "null_calibration"])
+def test_what_is_half_of_an_agent_cannot_be_compared_with_fresh_ones(loader: Any, look: str) -> None:
+    """The frozen parts of an injection would stay on a network whose weights are drawn anew."""
+    words = ["study=catch_dqn", "mitigation=[redo,plasticity_injection]", f"{look}.every=5"]
+    (line,) = _lines(loader, *words)
+    assert line.startswith(f"{look}.every=5: plasticity_injection adds to the network what is not in its weights")
+
+
 def test_what_looks_deeper_is_off_unless_asked_for(loader: Any) -> None:
     """As it comes, and in a config that was written before it existed; every option arrives and survives YAML."""
     plain = load(loader, ["study=catch_dqn"]).plain()

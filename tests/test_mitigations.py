@@ -12,7 +12,7 @@ from lopgym.agents.checking import promises_of
 from lopgym.agents.learner_state import membership
 from lopgym.agents.mitigations import HOOKS, SHAPERS, Mitigation, mitigations
 from lopgym.agents.promises import Promises
-from tests.learners import LEARNERS, assert_bitwise, begin, q_learner, snapshot, train
+from tests.learners import LEARNERS, assert_bitwise, begin, observe, q_learner, snapshot, train
 from tests.lively import LIVELY
 
 METHODS = [pytest.param(entry, id=entry.name) for entry in mitigations]
@@ -189,6 +189,21 @@ def test_active_from(entry):
     train(learner, [late], 40, batches=torch.Generator().manual_seed(4))
     train(plain, [], 40, batches=torch.Generator().manual_seed(4))
     assert any(not torch.equal(a, b) for a, b in zip(snapshot(plain).values(), snapshot(learner).values(), strict=True))
+
+
+@pytest.mark.parametrize("name", ["q-mlp", "actor_critic-conv"])
+@pytest.mark.parametrize("entry", METHODS)
+def test_weights_are_the_whole_agent_unless_it_says_otherwise(entry, name):
+    """A network of the same build, given the weights, says the same; of a method with `beyond_weights` it does not."""
+    make, stem = LEARNERS[name]
+    trained = _trained(name, entry.make(**LIVELY.get(entry.name, {})))
+    again = make(stem, [entry.make(**LIVELY.get(entry.name, {}))])
+    again.network.load_state_dict(trained.network.state_dict())
+    x = observe(stem, 32, torch.Generator().manual_seed(5))
+    with torch.no_grad():
+        mine, theirs = trained.network.eval()(x), again.network.eval()(x)
+    same = all(torch.equal(mine[head], theirs[head]) for head in mine)
+    assert same != entry.facts.get("beyond_weights", False)
 
 
 FORGETS_ALL = {"drm", "optimizer_reset"}  # what the optimizer remembers of `log_std` among it

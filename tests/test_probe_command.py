@@ -305,6 +305,16 @@ def test_a_spoiled_config_or_zip_is_told(spoiled: Path, tmp_path: Path) -> None:
     assert "config.yaml: " in _refused(spoiled, code=3)
 
 
+@pytest.mark.parametrize("words", [("probe",), ("record", "--task", "1")], ids=lambda words: words[0])
+def test_weights_that_are_half_of_an_agent_are_told(words: tuple[str, ...], spoiled: Path) -> None:
+    """A method that keeps frozen parts of its own: looked at without them, it would be another agent."""
+    injected = from_keywords("catch_dqn", mitigation="plasticity_injection", **SMALL).plain()
+    (spoiled / "config.yaml").write_text(yaml.safe_dump(injected))
+    result = CliRunner().invoke(cli.app, [*words, str(spoiled)])
+    assert (result.exit_code, result.stdout, len(result.stderr.splitlines())) == (2, "", 1)
+    assert "plasticity_injection adds to the network what is not in its weights" in result.stderr
+
+
 def _put_into(id: str, run: Path) -> None:
     """Let a run be of another world."""
     config = yaml.safe_load((run / "config.yaml").read_text())

@@ -28,6 +28,7 @@ State = dict[str, Tensor]
     "plasticity_injection",
     cite="arXiv:2305.15555 expression 1",
     null={"when": {"kind": "updates", "every": 10**9}},
+    beyond_weights=True,
     promises=Promises(
         function="exact",
         touches=("hidden", "heads", "norms", "extra", "moments", "steps", "target"),
