@@ -1,8 +1,9 @@
 """Attach probes and mitigations to a Stable-Baselines3 model: the only file that knows its life cycle.
 
-The order within one gradient step is: backward, Stable-Baselines3's clipping (switched off), probes, `on_gradient` of
-every mitigation, clipping, the optimizer's step, `after_step` of every mitigation. Between two rollouts, at a task
-change: `on_task_change` of every mitigation, then the protocol.
+The order within one gradient step is: backward, probes, `on_gradient` of every mitigation, clipping, the optimizer's
+step, `after_step` of every mitigation. Between two rollouts, at a task change: `on_task_change` of every mitigation,
+then the protocol. Stable-Baselines3 clips right after backward: where nothing looks at gradients that is left to it,
+and else done here in its place.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from lopgym.agents.anatomy import Anatomy, anatomy_of
 from lopgym.agents.hearing import tell
 from lopgym.agents.learner import Learner
 from lopgym.agents.measuring import Measuring
-from lopgym.agents.mitigations import Mitigation
+from lopgym.agents.mitigations import HOOKS, Mitigation
 from lopgym.agents.stacking import refuse
 from lopgym.agents.task_change import TaskChange
 from lopgym.probes.captures import Unavailable, requests
@@ -39,9 +40,10 @@ _attached: WeakKeyDictionary[BaseAlgorithm, ref[Plasticity]] = WeakKeyDictionary
 class Plasticity(BaseCallback):
     """Probes and mitigations inside one Stable-Baselines3 model, as an ordinary callback.
 
-    While it trains, the model's optimizer has hooks and its own clipping is off. Training that ends gives both back;
-    training that an exception ends cannot, as Stable-Baselines3 tells callbacks nothing of it: `detach` does, and so do
-    `with Plasticity(...) as callback: model.learn(..., callback=callback)` and the next Plasticity of the model.
+    While it trains, the model's optimizer has hooks, and its own clipping is off where these do it. Training that ends
+    gives both back; training that an exception ends cannot, as Stable-Baselines3 tells callbacks nothing of it:
+    `detach` does, and so do `with Plasticity(...) as callback: model.learn(..., callback=callback)` and the next
+    Plasticity of the model.
 
     Args:
         probes: probe functions by name.
@@ -106,6 +108,10 @@ class Plasticity(BaseCallback):
         self._anatomy = anatomy_of(model)
         self._refuse_what_cannot_be_measured()
         self.learner = self._make_learner(self._anatomy)
+        self._acting = {
+            seam: [(name, method) for name, method in self.mitigations.items() if seam in method.seams()]
+            for seam in HOOKS
+        }
         self._attach()
         self._begin()
         self._measuring = Measuring(self._anatomy, self.probes, seed=self.seed)
@@ -135,7 +141,8 @@ class Plasticity(BaseCallback):
 
     def _attach(self) -> None:
         model: Any = self.model
-        self._longest, model.max_grad_norm = model.max_grad_norm, float("inf")  # clipped here, after `on_gradient`
+        self._longest = model.max_grad_norm
+        self._choose_who_clips()
         optimizer = self._anatomy.optimizer
         self._hooks = [
             optimizer.register_step_pre_hook(lambda *_: self._before_step()),
@@ -189,19 +196,30 @@ class Plasticity(BaseCallback):
             self._told = max((first if done else info).get("task", 0) for info, first, done in infos)
         return True
 
+    def _on_rollout_end(self) -> None:
+        self._choose_who_clips()
+
+    def _choose_who_clips(self) -> None:
+        """Decide it for the updates to come: the number of steps stands still until they are done."""
+        self._due = bool(self.probes and self.probe_every) and self.num_timesteps >= self._probe_at
+        self._clips = self._due or bool(self._acting["on_gradient"])
+        model: Any = self.model
+        model.max_grad_norm = float("inf") if self._clips else self._longest
+
     def _on_training_end(self) -> None:
         self._flush()
         self.detach()
 
     def _before_step(self) -> None:
         self.learner.updates += 1
-        if self.probes and self.probe_every and self.num_timesteps >= self._probe_at:
+        if self._due:
             self._probe()
         self._call("on_gradient")
-        torch.nn.utils.clip_grad_norm_(self._parameters, self._longest)
+        if self._clips:
+            torch.nn.utils.clip_grad_norm_(self._parameters, self._longest)
 
     def _call(self, seam: str) -> None:
-        for name, method in self.mitigations.items():
+        for name, method in self._acting[seam]:
             if self.learner.task >= method.active_from:
                 self.learner.report = partial(self._count, name)
                 getattr(method, seam)(self.learner)
@@ -220,6 +238,6 @@ class Plasticity(BaseCallback):
     def _probe(self) -> None:
         started = time.process_time()
         values = {f"probe/{tag}": value for tag, value in self._measuring(self.num_timesteps).items()}
-        self._seconds += time.process_time() - started
+        self._seconds, self._due = self._seconds + time.process_time() - started, False
         self._probe_at = (self.num_timesteps // self.probe_every + 1) * self.probe_every
         self.write(self.num_timesteps, values | {"time/probes_cpu_seconds": self._seconds})

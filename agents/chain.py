@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from itertools import pairwise
+from itertools import pairwise, takewhile
 
 from torch import nn
 
 from lopgym.agents.initialisers import Affine, Initialiser
-from lopgym.agents.network import Layer
+from lopgym.agents.network import IntoStream, Layer, Passage
 
 AFFINE = (nn.Linear, nn.Conv2d)
 # What may stand between an affine map and its activation, or behind that, without being one.
@@ -34,6 +34,8 @@ def hidden_layers(
 ) -> tuple[Layer, ...]:
     """Name the hidden layers of a chain of modules `prefix.hidden0`, `prefix.hidden1`, ...
 
+    Passages into a residual stream are `prefix.stream0`, ...; each belongs to the layer before it, or to the first.
+
     Args:
         prefix: name of the network.
         modules: run one after another in this order; they may have parts, registered in the order of running.
@@ -50,10 +52,18 @@ def hidden_layers(
         elif found and found[-1][1] is None and not isinstance(leaf, PASSIVE):
             found[-1] = (found[-1][0], leaf)
     outgoing = [*((following,) for _, (following, _) in pairwise(found)), tuple(after)]
-    return tuple(
-        Layer(f"{prefix}.hidden{i}", *_fitting(f"{prefix}.hidden{i}", incoming, activation, out), out, initialiser)
-        for i, ((incoming, activation), out) in enumerate(zip(found, outgoing, strict=False))
-    )
+    chain = [(module, activation, out) for (module, activation), out in zip(found, outgoing, strict=False)]
+    into = {m: out for m, _, out in chain if isinstance(m, IntoStream)}
+    passages = {m: Passage(f"{prefix}.stream{i}", m, out) for i, (m, out) in enumerate(into.items())}
+    layers: list[Layer] = []
+    for module, follows, out in chain:
+        if module not in passages:
+            name = f"{prefix}.hidden{len(layers)}"
+            incoming, activation = _fitting(name, module, follows, out)
+            ahead = () if layers else takewhile(passages.__contains__, (m for m, _, _ in chain))
+            own = tuple(passages[m] for m in (*ahead, *out) if m in passages)
+            layers.append(Layer(name, incoming, activation, out, initialiser, own))
+    return tuple(layers)
 
 
 def _fitting(

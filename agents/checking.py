@@ -124,12 +124,13 @@ class Checked(Mitigation):
     def _watch_act(self, learner: Learner, seam: str) -> None:
         parts = self.promises.parts(self.method)
         preserving = self.promises.function in ("exact", "approximate") and seam in self.method.seams()
-        said = outputs(learner) if preserving else {}
+        observations = recent(learner) if preserving else None
+        said = {} if observations is None else outputs(learner, observations)
         wrote = self._watch(learner, seam, lambda what, part: what == "gradient" or part in parts)
         if wrote and self.promises.function == "n/a":
             self._broken(learner, seam, f"wrote {wrote[0]}, though no hook of it writes weights (function='n/a')")
-        if wrote and preserving:
-            self._compare(learner, seam, said)
+        if wrote and observations is not None:
+            self._compare(learner, seam, said, outputs(learner, observations))
 
     def _watch(self, learner: Learner, seam: str, may_write: MayWrite) -> list[str]:
         """Call a hook and return the parameters that it wrote."""
@@ -162,8 +163,8 @@ class Checked(Mitigation):
             if not same(value, target[name]):
                 self._broken(learner, seam, f"left target.{name} unlike the network's, which it promises to copy")
 
-    def _compare(self, learner: Learner, seam: str, before: Mapping[str, Tensor]) -> None:
-        change, where = change_of(before, outputs(learner))
+    def _compare(self, learner: Learner, seam: str, before: Mapping[str, Tensor], after: Mapping[str, Tensor]) -> None:
+        change, where = change_of(before, after)
         learner.report({"checked_acts": 1, "function_change": change})
         if self.promises.function == "exact" and not change <= self.promises.slack:
             self._broken(
@@ -174,12 +175,17 @@ class Checked(Mitigation):
         raise PromiseBroken(f"{self.name}: {seam} at update {learner.updates} (task {learner.task}) {what}")
 
 
-def outputs(learner: Learner) -> dict[str, Tensor]:
-    """Return what each head says of recent observations; neither network nor any random stream is touched."""
-    said: dict[str, Tensor] = {}
+def recent(learner: Learner) -> Tensor:
+    """Draw recent observations, those that the next to ask would get, and leave them to it."""
     stream = learner.rows.get_state()
     observations = learner.observations(SAMPLES)
     learner.rows.set_state(stream)
+    return observations
+
+
+def outputs(learner: Learner, observations: Tensor) -> dict[str, Tensor]:
+    """Return what each head says of `observations`; neither network nor any random stream is touched."""
+    said: dict[str, Tensor] = {}
     with ExitStack() as hooks, undisturbed(learner.network):
         for name, head in learner.heads.items():
             hooks.callback(head.register_forward_hook(lambda m, i, out, name=name: said.update({name: out})).remove)

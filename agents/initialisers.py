@@ -8,6 +8,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from lopgym.agents.draws import orthogonal_like, uniform_like
+
 Affine = nn.Linear | nn.Conv2d
 Initialiser = Callable[[Affine, torch.Generator], tuple[Tensor, Tensor]]
 
@@ -19,21 +21,15 @@ def torch_default(module: Affine, rng: torch.Generator) -> tuple[Tensor, Tensor]
     This is Kaiming's uniform law with negative slope sqrt(5) (He et al. 2015, arXiv:1502.01852), PyTorch's default.
     """
     bound = 1.0 / math.sqrt(module.weight[0].numel())
-    weight = torch.empty_like(module.weight).uniform_(-bound, bound, generator=rng)
-    bias = torch.empty_like(bias_of(module)).uniform_(-bound, bound, generator=rng)
-    return weight, bias
+    return uniform_like(module.weight, bound, rng), uniform_like(bias_of(module), bound, rng)
 
 
 def orthogonal(gain: float) -> Initialiser:
-    """Return the initialiser of Stable-Baselines3's actor-critics: orthogonal rows times `gain`, zero bias.
-
-    Saxe et al. 2014, arXiv:1312.6120.
-    """
+    """Return the initialiser of Stable-Baselines3's actor-critics: orthogonal rows times `gain`, zero bias."""
 
     @torch.no_grad()
     def draw(module: Affine, rng: torch.Generator) -> tuple[Tensor, Tensor]:
-        weight = nn.init.orthogonal_(torch.empty_like(module.weight), gain=gain, generator=rng)
-        return weight, torch.zeros_like(bias_of(module))
+        return orthogonal_like(module.weight, gain, rng), torch.zeros_like(bias_of(module))
 
     return draw
 

@@ -56,10 +56,14 @@ class Learner:
         """Let `ear` hear every value of `signal`, one of `lopgym.agents.hearing.SIGNALS`, from now on."""
         self.ears.setdefault(signal, []).append(ear)
 
+    def hidden_affines(self) -> Iterator[tuple[str, Affine]]:
+        """Yield every affine map that is no head."""
+        for layer in self.layers:
+            yield from layer.affines()
+
     def affines(self) -> Iterator[tuple[str, Affine]]:
         """Yield every affine map, hidden layers first, then heads: not norm gains, not `log_std`."""
-        for layer in self.layers:
-            yield layer.name, layer.incoming
+        yield from self.hidden_affines()
         yield from self.heads.items()
 
     def weights_and_biases(self) -> Iterator[Tensor]:

@@ -55,17 +55,21 @@ class Measuring:
         """Return what probes may request now, on the next batch."""
         anatomy = self._anatomy
         batch = anatomy.batch(self._samples, self._rows)
-        names = {layer.incoming: layer.name for layer in anatomy.layers} | {m: n for n, m in anatomy.heads.items()}
+        passages = [passage for layer in anatomy.layers for passage in layer.passages]
+        unitless = {passage.name: passage.module for passage in passages} | dict(anatomy.heads)
+        names = {layer.incoming: layer.name for layer in anatomy.layers} | {m: n for n, m in unitless.items()}
+        outgoing = {layer.name: tuple(names[module] for module in layer.outgoing) for layer in anatomy.layers}
         return Captures(
             anatomy.network,
             {layer.name: (layer.incoming, layer.activation) for layer in anatomy.layers},
-            anatomy.heads,
+            unitless,
             batch.observations,
             initial=self._initial,
             gradients={name: p.grad for name, p in anatomy.network.named_parameters() if p.grad is not None},
             forward=anatomy.forward,
             action_probabilities=anatomy.action_probabilities,
-            outgoing={layer.name: tuple(names[module] for module in layer.outgoing) for layer in anatomy.layers},
+            outgoing=outgoing,
+            flow=outgoing | {passage.name: tuple(names[m] for m in passage.readers) for passage in passages},
             loss=batch.loss,
             rng=torch.Generator().manual_seed(derive(self._seed, "probes", "draws", step)),
             previous=self._previous,

@@ -1,8 +1,8 @@
-"""The one network of the testbed: a trunk of blocks, one hidden layer each."""
+"""The one network of the testbed: a trunk of blocks, one hidden layer each, in a chain or beside a residual stream."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -39,6 +39,8 @@ class NetworkSpec:
         channels: of each convolution of the `conv` stem.
         finish: do something to the blocks of a trunk, first to last, once all are built.
         beside: make what stands beside a trunk and is only read by who put it there, from the shape of its features.
+        expansion: how many times as many units as `hidden` says the fully connected layers have, beside a residual
+            stream of `hidden[-1]` channels; 0 is a chain, without a stream.
     """
 
     hidden: tuple[int, ...] = (64, 64)
@@ -51,6 +53,7 @@ class NetworkSpec:
     channels: tuple[int, ...] = (16, 32)
     finish: tuple[Callable[[nn.ModuleList], None], ...] = ()
     beside: tuple[Insert, ...] = ()
+    expansion: int = 0
 
     def with_activation(self, chosen_by: str, activation: Insert, *, halves: int = 1) -> NetworkSpec:
         """Return a spec with another activation.
@@ -62,10 +65,30 @@ class NetworkSpec:
             raise ValueError(f"{self.chosen_by} and {chosen_by} both choose the activation: take one of them")
         return replace(self, activation=activation, chosen_by=chosen_by, halves=halves)
 
+    @property
+    def features(self) -> int:
+        """Numbers that a trunk returns: of its last layer, or of its stream."""
+        return self.hidden[-1] * (1 if self.expansion else self.halves)
+
     def divided(self, by: int) -> NetworkSpec:
         """Return a spec with that many times fewer units in every layer, rounded up."""
         hidden, channels = (tuple(-(-units // by) for units in widths) for widths in (self.hidden, self.channels))
         return replace(self, hidden=hidden, channels=channels)
+
+
+@dataclass(frozen=True)
+class Passage:
+    """An affine map into a residual stream: it has no units, as nothing tells what it says from what is there already.
+
+    Args:
+        name: for tables.
+        module: the map.
+        readers: affine maps that read the stream next.
+    """
+
+    name: str
+    module: Affine
+    readers: tuple[Affine, ...]
 
 
 @dataclass(frozen=True)
@@ -76,6 +99,9 @@ class Layer:
     weight of every module in `outgoing`: of H * W columns in a block, if a convolution is flattened in between. Where
     the activation returns several numbers for a unit, as CReLU does, `halves` says how many: it then is also channel
     and column U + u, U being the number of units.
+
+    A layer beside a residual stream reads the stream, and its outgoing map is one of the `passages` into it; the one
+    that embeds the input is the first layer's.
     """
 
     name: str
@@ -83,6 +109,13 @@ class Layer:
     activation: nn.Module
     outgoing: tuple[Affine, ...]
     initialiser: Initialiser
+    passages: tuple[Passage, ...] = ()
+
+    def affines(self) -> Iterator[tuple[str, Affine]]:
+        """Yield every affine map of the layer by name, `incoming` first."""
+        yield self.name, self.incoming
+        for passage in self.passages:
+            yield passage.name, passage.module
 
     @cached_property
     def halves(self) -> int:
@@ -141,12 +174,48 @@ class Block(nn.Module):
         return y
 
 
+class IntoStream(nn.Linear):
+    """The affine map of a `Passage`."""
+
+
+class ResidualBlock(nn.Module):
+    """One hidden layer beside a residual stream, x + W2 f(W1 LayerNorm(x)), f being a block's activation and inserts.
+
+    Args:
+        units: of the layer.
+        spec: of the network; the stream has `spec.hidden[-1]` channels.
+        reads: numbers that are embedded in the stream, flattened, of the first block; 0: it is given the stream.
+        last: normalise the stream that is returned.
+    """
+
+    def __init__(self, units: int, spec: NetworkSpec, *, reads: int, last: bool) -> None:
+        """Build the layer, in the order in which its parts run."""
+        super().__init__()
+        width = spec.hidden[-1]
+        self.embedding = nn.Sequential(nn.Flatten(), IntoStream(reads, width)) if reads else nn.Identity()
+        self.norm = nn.LayerNorm(width)
+        self.inner = Block(nn.Linear(width, units), (units,), spec, flatten=False)
+        self.back = IntoStream(spec.halves * units, width)
+        self.after = nn.LayerNorm(width) if last else nn.Identity()
+
+    @property
+    def incoming(self) -> Affine:
+        """The affine map whose rows are the units, W1."""
+        return self.inner.incoming
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map what is embedded, (B, ...), or a stream, (B, width), to the stream behind the block, (B, width)."""
+        stream = self.embedding(x)
+        y: Tensor = self.after(stream + self.back(self.inner(self.norm(stream))))
+        return y
+
+
 class Trunk(BaseFeaturesExtractor):
-    """Observations (B, ...) to features (B, halves * hidden[-1]); the features extractor of our PPO and DQN."""
+    """Observations (B, ...) to features (B, spec.features); the features extractor of our PPO and DQN."""
 
     def __init__(self, observation_space: gym.Space[Any], spec: NetworkSpec) -> None:
         """Build what `spec` says for observations of `observation_space`."""
-        super().__init__(observation_space, features_dim=spec.halves * spec.hidden[-1])
+        super().__init__(observation_space, features_dim=spec.features)
         self.blocks = nn.ModuleList(stems.build(spec.stem, observation_space, spec))
         for finish in spec.finish:
             finish(self.blocks)

@@ -85,8 +85,8 @@ def parts_of(learner: Learner) -> dict[str, Part]:
             found |= {id(parameter): "norms" for parameter in module.parameters()}
     for head in learner.heads.values():
         found |= {id(parameter): "heads" for parameter in head.parameters()}
-    for layer in learner.layers:
-        found |= {id(parameter): "hidden" for parameter in layer.incoming.parameters()}
+    for _, module in learner.hidden_affines():
+        found |= {id(parameter): "hidden" for parameter in module.parameters()}
     return {
         name: found.get(id(parameter), "log_std" if name.endswith("log_std") else "extra")
         for name, parameter in learner.network.named_parameters()

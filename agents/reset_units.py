@@ -40,7 +40,9 @@ def reset_units(
             contributed on average is added to the biases that they fed: exact where a unit is constant (Dohare et al.
             2021, arXiv:2108.06325).
         moments: zero the optimizer's moments of exactly the entries that were rewritten. Its step count belongs to
-            whole tensors and stays, so that Adam's bias correction of these entries does not start over.
+            whole tensors and stays, so that Adam's bias correction of these entries does not start over: their first
+            steps are longer than those of a fresh network, with betas .9 and .999 3.2 learning rates and then up to
+            6.6, as the mean of gradients is made up for sooner than that of squares.
         target: give the target network's units the same incoming weights and silence them as well; if not, the target
             follows at its next update.
         match_norms: scale the incoming rows to the mean norm of the rows that stay; nothing if none stays.
@@ -52,26 +54,28 @@ def reset_units(
         ValueError: an outgoing module does not read the layer's units in equal blocks, or `compensate` is of another
             size.
     """
-    if not bool(units.any()):
+    chosen = units.nonzero().flatten()
+    if not len(chosen):
         return 0
-    if compensate is not None and len(compensate) != len(layer.numbers(units)):
-        raise ValueError(f"compensate has {len(compensate)} means; {layer.name} returns {len(layer.numbers(units))}")
+    returned = layer.halves * len(units)
+    if compensate is not None and len(compensate) != returned:
+        raise ValueError(f"compensate has {len(compensate)} means; {layer.name} returns {returned}")
     weight, _ = layer.initialiser(layer.incoming, learner.rng)
-    rows = _as_long_as(layer.incoming.weight[~units], weight[units]) if match_norms else weight[units]
-    numbers = layer.numbers(units)
-    places = _Places(
-        units=units.nonzero().flatten(),
-        columns=tuple(outgoing_columns(module, numbers).nonzero().flatten() for module in layer.outgoing),
-    )
-    means = None if compensate is None else compensate[numbers]
+    rows = weight.index_select(0, chosen)
+    if match_norms:
+        rows = _as_long_as(layer.incoming.weight[~units], rows)
+    numbers = chosen if layer.halves == 1 else layer.numbers(units).nonzero().flatten()
+    places = _Places(chosen, tuple(_columns(module, numbers, returned) for module in layer.outgoing))
+    means = None if compensate is None else compensate.index_select(0, numbers)
     _rewrite(layer.incoming, layer.outgoing, places, rows, means)
     if moments:
-        for parameter, entries in _entries(layer, places):
-            forget(learner.optimizer, parameter, entries)
+        for parameter, axis, entries in _rewritten(layer, places):
+            for memory in _memories(learner.optimizer, parameter):
+                memory.index_fill_(axis, entries, 0.0)
     if target and learner.target is not None:
         incoming, *outgoing = _twins(learner.network, learner.target, (layer.incoming, *layer.outgoing))
         _rewrite(incoming, tuple(outgoing), places, rows, means)
-    return len(places.units)
+    return len(chosen)
 
 
 def outgoing_columns(module: Affine, units: Tensor) -> Tensor:
@@ -84,6 +88,14 @@ def outgoing_columns(module: Affine, units: Tensor) -> Tensor:
     if columns % len(units):
         raise ValueError(f"{module} reads {columns} columns: not one equal block for each of {len(units)} units")
     return units.repeat_interleave(columns // len(units))
+
+
+def _columns(module: Affine, numbers: Tensor, returned: int) -> Tensor:
+    """Return the places of the columns that read what stands at the places `numbers`, of as many as are `returned`."""
+    if module.weight.shape[1] == returned:
+        return numbers
+    mask = torch.zeros(returned, dtype=torch.bool, device=numbers.device).index_fill_(0, numbers, True)
+    return outgoing_columns(module, mask).nonzero().flatten()
 
 
 def _as_long_as(others: Tensor, rows: Tensor) -> Tensor:
@@ -106,12 +118,12 @@ class _Places:
 def _rewrite(
     incoming: Affine, outgoing: tuple[Affine, ...], places: _Places, rows: Tensor, means: Tensor | None
 ) -> None:
-    incoming.weight[places.units] = rows
-    bias_of(incoming)[places.units] = 0.0
+    incoming.weight.index_copy_(0, places.units, rows)
+    bias_of(incoming).index_fill_(0, places.units, 0.0)
     for module, columns in zip(outgoing, places.columns, strict=True):
         if means is not None:
             _absorb(module, columns, means)
-        module.weight[:, columns] = 0.0
+        module.weight.index_fill_(1, columns, 0.0)
 
 
 def _absorb(module: Affine, columns: Tensor, means: Tensor) -> None:
@@ -120,19 +132,24 @@ def _absorb(module: Affine, columns: Tensor, means: Tensor) -> None:
     bias_of(module).add_(contribution @ means)
 
 
-def _entries(layer: Layer, places: _Places) -> Iterator[tuple[Tensor, Any]]:
-    """Yield each parameter that a reset rewrites for good, with the index of the rewritten entries."""
-    yield layer.incoming.weight, places.units
-    yield bias_of(layer.incoming), places.units
+def _rewritten(layer: Layer, places: _Places) -> Iterator[tuple[Tensor, int, Tensor]]:
+    """Yield each parameter that a reset rewrites for good, with the axis and the places there of what is rewritten."""
+    yield layer.incoming.weight, 0, places.units
+    yield bias_of(layer.incoming), 0, places.units
     for module, columns in zip(layer.outgoing, places.columns, strict=True):
-        yield module.weight, (slice(None), columns)
+        yield module.weight, 1, columns
 
 
 def forget(optimizer: Optimizer, parameter: Tensor, entries: Any) -> None:
     """Zero whatever the optimizer remembers entry by entry: Adam's moments, momentum buffers."""
+    for memory in _memories(optimizer, parameter):
+        memory[entries] = 0.0
+
+
+def _memories(optimizer: Optimizer, parameter: Tensor) -> Iterator[Tensor]:
     for memory in optimizer.state.get(parameter, {}).values():
         if isinstance(memory, Tensor) and memory.shape == parameter.shape:
-            memory[entries] = 0.0
+            yield memory
 
 
 def _twins(network: nn.Module, target: nn.Module, modules: tuple[Affine, ...]) -> list[Any]:

@@ -20,6 +20,9 @@ REFUSED: dict[frozenset[str], str] = {
     frozenset(("muon", "upgd")): "both replace Adam's step",
     frozenset(("normalise_and_project", "spectral_normalisation")): "each sets the scale of the same layer its own way",
     frozenset(("plasticity_injection", "spectral_normalisation")): "the injected copies would not divide their weights",
+    frozenset(("layer_reset", "simba")): "the layers below a head are not the last ones alone: all write what it reads",
+    frozenset(("pfo", "simba")): "the features are a stream's, and no activation is given them that could be held",
+    frozenset(("plasticity_injection", "simba")): "a head and the last block are no chain: the stream runs beside it",
 }
 
 

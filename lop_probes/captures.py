@@ -63,6 +63,8 @@ class Captures(Local, Shared, Behaving):
         action_probabilities: maps observations to (B, A); for discrete policies.
         outgoing: hidden layer to the names of the layers and heads that read it; default: the next in order of
             `layers`, and all heads behind the last.
+        flow: the same, and of maps into residual streams, which are among `heads`, what reads the stream next; default:
+            `outgoing`.
         loss: maps observations to the loss of each sample, (B,), by a forward pass that runs the layers.
         rng: what the probes' random numbers start from; default: seed 0.
         previous: `activations`, `weights` and `parameters` as of the last measurement, by these names.
@@ -84,6 +86,7 @@ class Captures(Local, Shared, Behaving):
         forward: Callable[[Tensor], Any] | None = None,
         action_probabilities: Callable[[Tensor], Tensor] | None = None,
         outgoing: Mapping[str, tuple[str, ...]] | None = None,
+        flow: Mapping[str, tuple[str, ...]] | None = None,
         loss: Callable[[Tensor], Tensor] | None = None,
         rng: torch.Generator | None = None,
         previous: Mapping[str, Mapping[str, Tensor]] | None = None,
@@ -100,6 +103,7 @@ class Captures(Local, Shared, Behaving):
         self._initial, self._gradients = initial or {}, gradients or {}
         self._forward, self._policy = network if forward is None else forward, action_probabilities
         self._outgoing = chained(layers, heads) if outgoing is None else outgoing
+        self._flow = self._outgoing if flow is None else flow
         self._loss, self._previous, self._behaviour = loss, previous or {}, behaviour or Behaviour()
         self._rng = torch.Generator().manual_seed(0) if rng is None else rng
 
@@ -201,6 +205,11 @@ class Captures(Local, Shared, Behaving):
     def outgoing(self) -> dict[str, tuple[str, ...]]:
         """The names of the layers and heads that read each hidden layer."""
         return dict(self._outgoing)
+
+    @cached_property
+    def flow(self) -> dict[str, tuple[str, ...]]:
+        """The names of what comes next behind each hidden layer and each map into a residual stream."""
+        return dict(self._flow)
 
     @cached_property
     def initial_activations(self) -> Tensors:

@@ -64,7 +64,7 @@ def clusters(resemblance: Tensor, threshold: float = THRESHOLD) -> Tensor:
     """
     alike = (resemblance > threshold).fill_diagonal_(True)
     free = resemblance.diagonal() > 0
-    labels = torch.full((len(free),), FROZEN)
+    labels = torch.full_like(free, FROZEN, dtype=torch.long)
     for unit in free.nonzero()[:, 0].tolist():
         if free[unit]:
             members = alike[unit] & free

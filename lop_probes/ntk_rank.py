@@ -21,7 +21,7 @@ from lopgym.probes.effective_rank import effective_rank
 def ntk_rank(
     errors: Mapping[str, Tensor],
     inputs: Mapping[str, Tensor],
-    outgoing: Mapping[str, tuple[str, ...]],
+    flow: Mapping[str, tuple[str, ...]],
     *,
     samples: PositiveInt = 256,
 ) -> dict[str, float]:
@@ -38,7 +38,7 @@ def ntk_rank(
     Args:
         errors: layer or head to (B, U); of a convolution, (B * H * W, U).
         inputs: layer or head to (B, I + 1), with as many rows; layers missing here are left out.
-        outgoing: hidden layer to its readers; whatever else has errors is a head.
+        flow: hidden layer, or map into a residual stream, to what comes next; whatever else has errors is a head.
         samples: at most so many are read, evenly spaced: the eigenvalues cost their cube.
 
     >>> import torch
@@ -46,8 +46,8 @@ def ntk_rank(
     {'head': 2.0}
     """
     eigenvalues: dict[str, Tensor] = {}
-    for group in _connected(errors, outgoing):
-        heads = [name for name in errors if name in group - outgoing.keys()]
+    for group in _connected(errors, flow):
+        heads = [name for name in errors if name in group - flow.keys()]
         layers = [(errors[name], inputs[name]) for name in errors if name in group & inputs.keys()]
         if heads and layers:
             pull = torch.cat([errors[name] for name in heads], dim=1)
@@ -55,11 +55,11 @@ def ntk_rank(
     return effective_rank(eigenvalues)
 
 
-def _connected(names: Iterable[str], outgoing: Mapping[str, tuple[str, ...]]) -> list[set[str]]:
+def _connected(names: Iterable[str], flow: Mapping[str, tuple[str, ...]]) -> list[set[str]]:
     """Group layers and heads that feed into each other, directly or not."""
     groups: list[set[str]] = []
     for name in names:
-        linked = {name, *outgoing.get(name, ())}
+        linked = {name, *flow.get(name, ())}
         touching = [group for group in groups if group & linked]
         groups = [group for group in groups if not group & linked] + [linked.union(*touching)]
     return groups

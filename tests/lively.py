@@ -23,7 +23,7 @@ LIVELY: dict[str, dict[str, Any]] = {
     "l1_init": {"strength": 0.1},
     "spectral": {"strength": 0.1},
     "parseval": {"strength": 1e-4},
-    "redo_fixed_rate": {"every": 5, "batch": 16},
+    "redo_fixed_rate": {"when": {"kind": "updates", "every": 5}, "batch": 16},
     "regrama": {"every": 5, "tau": 0.9},
     "knife": {"every": 5, "threshold": 0.9},
     "snr": {"limit": 1, "adapt_every": 10},

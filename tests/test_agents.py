@@ -226,13 +226,14 @@ def test_a_mitigation_at_its_null_is_bitwise_none(name: str, mitigation: str, mo
     calls: Counter[str] = Counter()
     entry = mitigations[mitigation]
     method = entry.make(**entry.facts["null"])
-    for seam in HOOKS:
+    hooks = set(HOOKS) & set(method.seams())
+    for seam in hooks:
         monkeypatch.setattr(method, seam, _counted(calls, seam, getattr(method, seam)))
     with_null, _ = train(name, {mitigation: method}, **BUSY[name])
     state = everything(with_null)
     without, _ = train(name, **BUSY[name])
     assert differing(state, everything(without)) == []
-    assert all(calls[seam] >= 50 for seam in HOOKS), calls
+    assert all(calls[seam] >= 50 for seam in hooks), calls
 
 
 def _counted(calls: Counter[str], seam: str, original: Any) -> Any:

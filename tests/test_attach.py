@@ -11,6 +11,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 
 from lopgym.agents import Plasticity
 from lopgym.agents.mitigations import Mitigation, mitigations
+from lopgym.probes import probes as probe_registry
 from tests.training import ALGORITHMS, build, differing, everything
 
 CLIP = 10.0  # DQN's own, in Stable-Baselines3
@@ -82,7 +83,7 @@ def test_training_that_ends_gives_the_model_back() -> None:
 
 def test_an_exception_leaves_the_callback_until_it_is_detached() -> None:
     """Stable-Baselines3 tells callbacks nothing of it: so by hand, or by `with`."""
-    model, callback = build("dqn"), Plasticity()
+    model, callback = build("dqn"), Plasticity(mitigations={"count": _Count()})
     _interrupted(model, callback)
     assert (_hooks(model), model.max_grad_norm) == (2, float("inf"))
     callback.detach()
@@ -110,7 +111,8 @@ def test_the_next_training_takes_over(same: bool) -> None:
 def test_what_follows_an_interruption_is_clipped_as_ever() -> None:
     """Two models with the same weights and data: one was interrupted under a callback, one without. Bit for bit."""
     states = []
-    for callback in (Plasticity(), None):  # one after the other: they share the global random streams
+    for methods in ({"count": _Count()}, None):  # one after the other: they share the global random streams
+        callback = Plasticity(mitigations=methods) if methods else None
         model = build("dqn", max_grad_norm=0.01)
         with callback or nullcontext(), pytest.raises(KeyboardInterrupt):
             model.learn(200, callback=[*([callback] if callback else []), _Stop(60)])
@@ -155,6 +157,40 @@ def test_a_method_that_refuses_leaves_the_model_free() -> None:
         model.learn(100, callback=Plasticity(mitigations=methods))
     assert _is_free(model)
     assert not _ears(model)
+
+
+class _Clipping(BaseCallback):
+    """Keeps by what length Stable-Baselines3 clips the updates that follow each step."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lengths: list[float] = []
+
+    def _on_step(self) -> bool:
+        return True
+
+    def _on_rollout_end(self) -> None:
+        self.lengths.append(self.model.max_grad_norm)
+
+
+def test_clipping_is_left_to_stable_baselines3_where_nobody_looks_at_gradients() -> None:
+    """It is done in its place, after them, for a method of gradients always, and for probes when they are due."""
+    gradients = {"count": _Count()}
+    probes = {"gradient_norm": probe_registry["gradient_norm"].make}
+    seen = {}
+    for what, options in {
+        "nothing": {},
+        "weights": {"mitigations": {"redo": mitigations.build("redo")}},
+        "gradients": {"mitigations": gradients},
+        "probes": {"probes": probes, "probe_every": 20},
+    }.items():
+        clipping = _Clipping()
+        build("dqn").learn(100, callback=[Plasticity(**options), clipping])
+        seen[what] = clipping.lengths
+    assert seen["nothing"] == seen["weights"] == [CLIP] * 100
+    assert seen["gradients"] == [float("inf")] * 100
+    due = {index for index, length in enumerate(seen["probes"]) if length == float("inf")}
+    assert due == {*range(19, 41), 59, 79, 99}  # step 20 falls into the warm-up of 40 steps: due until the first update
 
 
 def test_two_at_once_are_refused() -> None:

@@ -1,13 +1,17 @@
 """Mitigations that shape the network, against networks written out by hand."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional
 
+from lopgym.agents.anatomy import anatomy_of
 from lopgym.agents.mitigations import mitigations
 from lopgym.agents.mitigations.cbp import ContinualBackprop
+from lopgym.agents.mitigations.clone_release import CloneRelease
 from lopgym.agents.mitigations.crelu import CReLU
 from lopgym.agents.mitigations.fourier import DeepFourier
 from lopgym.agents.mitigations.leaky import Leaky
@@ -16,13 +20,18 @@ from lopgym.agents.mitigations.prelu import PReLU
 from lopgym.agents.mitigations.redo import ReDo
 from lopgym.agents.mitigations.rms_norm import RMSNorm
 from lopgym.agents.mitigations.shrink_perturb import ShrinkPerturb
-from lopgym.agents.network import NetworkSpec
+from lopgym.agents.mitigations.simba import SimBa
+from lopgym.agents.network import NetworkSpec, Trunk
+from lopgym.agents.promises import parts_of
 from lopgym.agents.reset_units import outgoing_columns, reset_units
+from lopgym.agents.stacking import refuse
+from lopgym.probes import probes
 from lopgym.probes.captures import Captures
 from lopgym.probes.dormant import dormancy_scores
 from lopgym.probes.wiring import own_weights
 from tests.learners import LEARNERS, actor_critic, backward, observe, q_learner, snapshot, train
 from tests.training import ALGORITHMS, build
+from tests.training import train as train_agent
 
 HALVED = {"crelu": CReLU, "fourier": DeepFourier}
 Z = np.array([[-2.0, -0.5, 0.0, 1.0, 3.0]])
@@ -215,7 +224,7 @@ def test_a_unit_is_dormant_if_both_halves_are():
 
 
 @pytest.mark.parametrize("name", ALGORITHMS)
-@pytest.mark.parametrize("method", ["crelu", "fourier", "leaky", "prelu", "rms_norm"])
+@pytest.mark.parametrize("method", ["crelu", "fourier", "leaky", "prelu", "rms_norm", "simba"])
 def test_agents_are_built_and_their_target_follows(method, name):
     """Layers are named, every parameter is trained, and the target has the same names and, at first, values."""
     options = {"affine": True} if method == "rms_norm" else {}
@@ -236,3 +245,165 @@ def test_gradients_reach_units_that_are_off():
             learner.layers[0].incoming.bias.fill_(-50.0)
         backward(learner, observe("mlp", 16, torch.Generator().manual_seed(0)))
         assert learner.layers[0].incoming.weight.grad.any().item() is lives
+
+
+def _layer_norm(x, gain, shift):
+    centred = x - x.mean(1, keepdims=True)
+    return centred / np.sqrt((centred**2).mean(1, keepdims=True) + 1e-5) * gain + shift
+
+
+def _simba_by_hand(x, weights, blocks):
+    """Return x_L of x_0 = W0 o + b0, x <- x + W2 max(W1 LN(x) + b1, 0) + b2, normalised; `weights` by their names."""
+
+    def affine(name, z):
+        return z @ weights[f"{name}.weight"].T + weights[f"{name}.bias"]
+
+    def norm(name, z):
+        return _layer_norm(z, weights[f"{name}.weight"], weights[f"{name}.bias"])
+
+    stream = affine("blocks.0.embedding.1", x)
+    for i in range(blocks):
+        hidden = affine(f"blocks.{i}.inner.incoming", norm(f"blocks.{i}.norm", stream))
+        stream = stream + affine(f"blocks.{i}.back", np.maximum(hidden, 0))
+    return norm(f"blocks.{blocks - 1}.after", stream)
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_simba_by_hand(name):
+    """Every trunk is the paper's, equation by equation, with as many parameters; gains and shifts are drawn, too."""
+    model = build(name, {"simba": SimBa()}, hidden=(12, 12, 12))
+    trunks = [module for module in model.policy.modules() if isinstance(module, Trunk)]
+    draw, rows = torch.Generator().manual_seed(1), torch.rand(5, *model.observation_space.shape)
+    assert len(trunks) == 2, "actor and critic, or network and target"
+    for trunk in trunks:
+        with torch.no_grad():
+            for parameter in trunk.parameters():
+                parameter.add_(torch.randn(parameter.shape, generator=draw), alpha=0.3)
+        weights = {key: value.detach().double().numpy() for key, value in trunk.state_dict().items()}
+        flat = rows.flatten(1)
+        expected = _simba_by_hand(flat.double().numpy(), weights, 3)
+        assert np.abs(trunk.double()(rows.double()).detach().numpy() - expected).max() < 1e-6
+        block = 2 * 12 + (12 + 1) * 48 + (48 + 1) * 12
+        assert sum(value.size for value in weights.values()) == (flat.shape[1] + 1) * 12 + 3 * block + 2 * 12
+
+
+@pytest.mark.parametrize("name", LEARNERS)
+def test_hidden_units_of_simba_are_inside_its_blocks(name):
+    """They are read by maps into the stream, which have no units and are hidden weights all the same; all learn."""
+    make, stem = LEARNERS[name]
+    learner = make(stem, [SimBa()])  # hidden=(6, 5): 24 and 20 units beside a stream of 5 channels
+    inside = [layer for layer in learner.layers if isinstance(layer.incoming, nn.Linear)]
+    trunks = len(learner.heads)
+    assert [tuple(layer.incoming.weight.shape) for layer in inside] == [(24, 5), (20, 5)] * trunks
+    assert [[tuple(m.weight.shape) for m in layer.outgoing] for layer in inside] == [[(5, 24)], [(5, 20)]] * trunks
+    own = [passage.name.partition(".")[2] for layer in learner.layers for passage in layer.passages]
+    assert own == ["stream0", "stream1", "stream2"] * trunks
+    for layer, following in zip(inside[::2], inside[1::2], strict=True):
+        readers = {passage.name[-1]: passage.readers for passage in (*layer.passages, *following.passages)}
+        head = learner.heads[layer.name.partition(".")[0] + ".head"]
+        assert readers["1"] == (following.incoming,)
+        assert readers["2"] == (head,)
+    if stem == "conv":
+        assert [m.weight.shape[1] for m in learner.layers[1].outgoing] == [4 * 2 * 2], "the embedding of the image"
+    parts = parts_of(learner)
+    assert set(parts.values()) == {"hidden", "heads", "norms", "log_std"}
+    assert sum(part == "hidden" for part in parts.values()) == 2 * sum(1 for _ in learner.hidden_affines())
+    backward(learner, observe(stem, 16, torch.Generator().manual_seed(0)))
+    assert all(parameter.grad.any() for parameter in learner.network.parameters())
+
+
+def test_a_simba_unit_is_recycled_exactly():
+    """A reset takes away what the unit said, W2[:, u] h_u; of a constant one that is compensated, to a rounding."""
+    learner = q_learner(methods=[SimBa()])
+    train(learner, [], 3)
+    x = observe("mlp", 8, torch.Generator().manual_seed(5))
+    layer = learner.layers[-1]
+    (back,), said = layer.outgoing, []
+    hooks = [
+        module.register_forward_hook(lambda m, i, out: said.append(out.detach())) for module in (layer.activation, back)
+    ]
+    learner.network(x)
+    expected = said[1] - said[0][:, [2]] * back.weight[:, 2].detach().clone()
+    reset_units(learner, layer, _mask(layer, 2))
+    learner.network(x)
+    torch.testing.assert_close(said[3], expected, rtol=0, atol=1e-6)
+    for hook in hooks:
+        hook.remove()
+    with torch.no_grad():
+        layer.incoming.weight[7], layer.incoming.bias[7] = 0.0, 0.6
+    before = learner.network(x)["q"]
+    means = torch.zeros(20)
+    means[7] = 0.6
+    reset_units(learner, layer, _mask(layer, 7), compensate=means, target=True)
+    torch.testing.assert_close(learner.network(x)["q"], before, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("halved", HALVED)
+def test_simba_stacks_with_activations_of_two_halves(halved):
+    """In either order: half as many of everything, rounded up, and maps into the stream read both numbers of a unit."""
+    for order in (1, -1):
+        learner = q_learner(methods=[HALVED[halved](), SimBa(expansion=3)][::order])
+        assert [tuple(m.weight.shape) for name, m in learner.affines() if "hidden" in name] == [(9, 3), (9, 3)]
+        assert [tuple(layer.outgoing[0].weight.shape) for layer in learner.layers] == [(3, 18), (3, 18)]
+        train(learner, [], 3)
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_tangent_kernel_of_simba_takes_in_the_whole_trunk(name):
+    """The rank of its outputs' gradients by every affine map, one sample after the other; passages are no heads."""
+    methods, probe = {"simba": SimBa()}, probes["ntk_rank"].make
+    model, callback = train_agent(name, methods, {"ntk_rank": probe}, steps=100, task=100, hidden=(6, 6))
+    captures = callback._measuring.captures(0)
+    values = probe(captures.errors, captures.inputs, captures.flow, samples=12)
+    anatomy = anatomy_of(model)
+    assert values.keys() == set(anatomy.heads)
+    for head, value in values.items():
+        pull = captures.errors[head].double()
+        seen = captures.observations[:: -(-len(pull) // 12)]
+        pull = functional.normalize(pull[:: -(-len(pull) // 12)])
+        trunk = head.partition(".")[0]
+        maps = [m for key, m in callback.learner.affines() if key.partition(".")[0] == trunk]
+        own = [parameter for module in maps for parameter in module.parameters()]
+        rows = []
+        for x, direction in zip(seen, pull, strict=True):
+            said = []
+            hook = anatomy.heads[head].register_forward_hook(lambda m, i, out, said=said: said.append(out))
+            anatomy.forward(x[None])
+            hook.remove()
+            gradient = torch.autograd.grad((said[0][0].double() * direction).sum(), own)
+            rows.append(torch.cat([part.flatten() for part in gradient]).double())
+        shares = torch.linalg.svdvals(torch.stack(rows)) ** 2
+        shares = shares[shares > 0] / shares.sum()
+        assert value == pytest.approx(torch.exp(-(shares * shares.log()).sum()).item(), rel=1e-4)
+
+
+def test_a_copy_of_simba_says_the_same():
+    """Deep copies, such as the target, share nothing and compute what the original does."""
+    learner = q_learner(methods=[SimBa()])
+    train(learner, [], 2)
+    x, twin = observe("mlp", 4, torch.Generator().manual_seed(2)), copy.deepcopy(learner.network)
+    assert torch.equal(learner.network(x)["q"], twin(x)["q"])
+    ShrinkPerturb().on_task_change(learner)
+    assert not torch.equal(learner.network(x)["q"], twin(x)["q"])
+
+
+@pytest.mark.parametrize("name", ["layer_reset", "pfo", "plasticity_injection"])
+def test_what_needs_a_chain_is_refused_beside_simba(name):
+    """By name, and before anything is built."""
+    with pytest.raises(ValueError, match=f"^{name} and simba cannot be stacked: "):
+        refuse([SimBa(), mitigations.build(name)])
+
+
+def test_clone_release_bounds_no_output_behind_a_stream():
+    """What reads released clones changes by no more than is reported; how that goes on behind a norm is not said."""
+    learner, told = q_learner(methods=[SimBa()]), {}
+    layer = learner.layers[0]
+    with torch.no_grad():
+        layer.incoming.weight[1], layer.incoming.bias[1] = layer.incoming.weight[0] * 2, layer.incoming.bias[0] * 2
+    before = learner.network(x := learner.observations(64))["q"].detach()
+    learner.report, learner.updates = told.update, 1
+    CloneRelease(every=1, threshold=0.9999).after_step(learner)
+    assert told["released_units"] >= 1
+    assert "reader_change_bound" in told
+    assert "change_bound" not in told
+    torch.testing.assert_close(learner.network(x)["q"], before, rtol=0, atol=1e-4)

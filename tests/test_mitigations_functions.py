@@ -134,6 +134,9 @@ def test_injection_freezes_what_it_says():
     train(learner, [method], 40)
     for which in ("old", "new"):
         assert_bitwise(method.state_dict()["frozen"]["q.head"][which], frozen["q.head"][which])
+    (graft,) = {hook.__self__ for hook in learner.heads["q.head"]._forward_hooks.values()}
+    parts = [*graft._old.parameters(), *graft._new.parameters()]
+    assert not any(p.requires_grad or p.grad is not None for p in parts)
     now = learner.network.state_dict()
     assert [key for key in now if torch.equal(now[key], start[key])] == []
 
@@ -274,12 +277,6 @@ def test_hare_tortoise_averages_all_but_log_std():
             _close(value.double(), slow[key])
 
 
-def test_hare_tortoise_refuses_unknown_choices():
-    """The message says what came and what there is."""
-    with pytest.raises(ValueError, match=r"^hare_tortoise: optimizer='x' does not exist; known: "):
-        HareTortoise(optimizer="x")
-
-
 # --- FIRE
 
 
@@ -330,20 +327,16 @@ def test_fire_touches_weights_alone(name, heads):
     learner.report = reports.append
     train(learner, [], 5, stem=stem)
     before = snapshot(learner)
-    Fire(heads=heads).act(learner)
+    Fire(heads=heads, iterations=3).act(learner)
     changed = {key for key, p in learner.network.state_dict().items() if not torch.equal(p, before[f"network.{key}"])}
     weights = {key for key in learner.network.state_dict() if key.endswith("weight")}
     assert changed == {key for key in weights if heads or not key.startswith("heads.")}
     assert reports == [{"projections": len(changed)}]
+    for key in changed:
+        assert torch.equal(learner.network.state_dict()[key], isometry(before[f"network.{key}"], 3))
     if learner.target is not None:
         assert_bitwise(learner.target.state_dict(), learner.network.state_dict())
     assert all(torch.equal(v, before[k]) for k, v in snapshot(learner).items() if k.startswith("optimizer."))
-
-
-def test_fire_refuses_unknown_choices():
-    """The message says what came and what there is."""
-    with pytest.raises(ValueError, match=r"^fire: optimizer='x' does not exist; known: "):
-        Fire(optimizer="x")
 
 
 # --- C-CHAIN
@@ -438,19 +431,14 @@ def test_pfo_is_the_gradient_of_its_penalty(make, layers):
         seen, twin = observe("mlp", 8, rows), copy.deepcopy(learner.network)
         pairs = zip(*(_pre_activations(n, acting, seen, every=layers == "all") for n in (twin, old)), strict=True)
         twin.zero_grad()
-        sum(0.7 * ((now - then.detach()) ** 2).mean() for now, then in pairs).backward()
+        now, then = (torch.cat(side, dim=1) for side in zip(*pairs, strict=True))
+        (0.7 * ((now - then.detach()) ** 2).mean()).backward()
         pulls = _gradients(twin)
         assert not any("critic" in name or "heads" in name for name in pulls)
         for name, gradient in _gradients(learner.network).items():
             _close(gradient, plain[name] + pulls.get(name, 0.0))
         learner.optimizer.step()
     assert any(pull.abs().max() > 1e-4 for pull in pulls.values())
-
-
-def test_pfo_refuses_unknown_choices():
-    """The message says what came and what there is."""
-    with pytest.raises(ValueError, match=r"^pfo: layers='x' does not exist; known: "):
-        PFO(layers="x")
 
 
 # --- InFeR

@@ -96,14 +96,15 @@ def test_adamw_decays_no_vector():
         torch.testing.assert_close(p.detach(), before[name] * kept, rtol=1e-6, atol=0)
 
 
-def test_matched_betas_are_adams_algorithm():
+@pytest.mark.parametrize("betas", [(0.95, 0.95), (0.8, 0.95)])
+def test_matched_betas_are_adams_algorithm(betas):
     """Adam with the given betas, and with the agent's eps."""
-    adam = _Adam(0.95, 0.95)
+    adam = _Adam(*betas)
 
     def update(t, weights, gradients):
         return [w - LR * adam.direction(t, i, g) for i, (w, g) in enumerate(zip(weights, gradients, strict=True))]
 
-    _assert_follows(AdamBetas(beta1=0.95, beta2=0.95), update)
+    _assert_follows(AdamBetas(beta1=betas[0], beta2=betas[1]), update)
 
 
 def test_matched_betas_bound_the_step():
@@ -217,6 +218,35 @@ def test_trac_falls_back_to_its_reference():
         p.grad = 1e6 * (p.detach() - a)
     optimizer.step()
     assert all(torch.equal(p, a) for p, a in zip(network.parameters(), start, strict=True))
+
+
+@pytest.mark.parametrize(("second", "learns"), [(1.0, True), (-1.0, False)])
+def test_trac_may_stick_at_its_start_as_its_algorithm_does(second, learns):
+    """If the second gradient points along the first step, S is below 0, the way is forgotten, and no bet is changed."""
+    p = torch.zeros(1, dtype=torch.float64, requires_grad=True)
+    optimizer = TracMitigation().wrap_optimizer(_adam)([p], lr=LR)
+    base = torch.zeros(1, dtype=torch.float64, requires_grad=True)
+    adam, s, sigma, v, theirs, betas = (
+        _adam([base], lr=LR),
+        np.zeros(6),
+        np.full(6, 1e-8),
+        np.zeros(6),
+        0.0,
+        np.array(BETAS),
+    )
+    for t in range(30):
+        gradient = {0: 1.0, 1: second}.get(t, 1.0)
+        p.grad, base.grad, was = torch.full_like(p, gradient), torch.full_like(base, gradient), base.item()
+        optimizer.step()
+        adam.step()
+        way = theirs / (s.sum() + 1e-8)  # the authors' code, with their reference at 0
+        h = way * gradient
+        v, sigma = betas**2 * v + h**2, betas * sigma - h
+        s = 1e-8 / special.erfi(1 / math.sqrt(2)) * special.erfi(sigma / (math.sqrt(2) * np.sqrt(v) + 1e-8))
+        theirs = (way + base.item() - was) * max(s.sum(), 0.0)
+        assert p.item() == pytest.approx(theirs, rel=1e-6, abs=1e-300)
+    assert (abs(p.item()) > 1e-6) is learns
+    assert learns or (p.item() == 0.0 and optimizer.state[p]["tuner"][0, 0].sum() < 0)
 
 
 def test_tracs_reference_moves_with_what_others_write_and_with_nothing_else():

@@ -227,6 +227,21 @@ def test_reports_how_far_the_function_moved():
     assert 1e-3 / largest <= told[0]["function_change"] < 5e-3 / largest
 
 
+def test_the_function_is_compared_on_the_same_observations():
+    """A method that draws observations of its own does not count for a change: it resets units that nobody hears."""
+    told = []
+    learner = q_learner()
+    layer = learner.layers[-1]
+    with torch.no_grad():
+        layer.incoming.weight[:2] = 0.0
+        layer.incoming.bias[:2] = -1.0
+    learner.report, learner.updates = told.append, 1
+    Checked(name="redo", method=ReDo(every=1, tau=0.0), promises=promises_of(ReDo())).after_step(learner)
+    (change,) = [counts["function_change"] for counts in told if "function_change" in counts]
+    assert change < 1e-6
+    assert layer.incoming.weight[:2].all()
+
+
 def test_a_weight_that_no_output_depends_on_is_no_change_of_the_function():
     """Units without outgoing weights may be rewritten by a method that promises to keep the function exactly."""
     learner = q_learner()

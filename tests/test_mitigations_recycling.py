@@ -1,12 +1,15 @@
 """Methods that recycle units or weights, each against a second implementation in NumPy or numbers by hand."""
 
 import copy
+import itertools
 import math
 
 import numpy as np
 import pytest
 import torch
 
+from lopgym.agents.mitigations import cbp as cbp_module
+from lopgym.agents.mitigations import mitigations, recycling
 from lopgym.agents.mitigations import snr as snr_module
 from lopgym.agents.mitigations.cbp import ContinualBackprop
 from lopgym.agents.mitigations.knife import Knife
@@ -19,7 +22,8 @@ from lopgym.agents.mitigations.unit_utility import UTILITIES
 from lopgym.agents.reset_units import reset_units
 from lopgym.probes.captures import Captures
 from lopgym.probes.grama import grama
-from tests.learners import actor_critic, backward, begin, observe, one_layer, q_learner
+from tests.learners import actor_critic, backward, begin, observe, one_layer, q_learner, train
+from tests.lively import LIVELY
 
 CENTRED = ("zero_contribution", "adaptable_contribution", "feature_by_input")
 
@@ -225,6 +229,7 @@ def test_fixed_rate_random():
 def test_fixed_rate_falls_as_a_cosine():
     """Half way, cos(pi/4) * 0.5 * 4 = 1.41 units go, one, for 2 and a tie at first; later and between sweeps none."""
     assert sum(_fixed_rate(rate=0.5, until=400)[0]) == 1
+    assert sum(_fixed_rate(rate=0.75, until=400)[0]) == 3  # 2.12, and a tie
     assert sum(_fixed_rate(rate=0.5)[0]) == 3
     for updates in (400, 600, 201):
         assert not any(_fixed_rate(rate=0.75, until=400, updates=updates)[0])
@@ -316,10 +321,14 @@ def test_knife_is_its_formula():
 
 
 def test_knife_leaves_layers_without_gradients():
-    """A layer that did not move at all has no stagnant units: relative activity is undefined there."""
+    """A layer that did not move at all has no stagnant units; one that is at the threshold is none, either."""
     learner, method = one_layer([[1.0], [2.0]], [[1.0, 1.0]]), Knife(every=1)
     learner.updates = 1
     learner.network.hidden.weight.grad = torch.zeros(2, 1)
+    method.on_gradient(learner)
+    method.after_step(learner)
+    assert learner.network.head.weight.tolist() == [[1.0, 1.0]]
+    learner.network.hidden.weight.grad = torch.tensor([[7.0], [2.0]])  # activities 7 and 1; 1 / 4 is 0.25 itself
     method.on_gradient(learner)
     method.after_step(learner)
     assert learner.network.head.weight.tolist() == [[1.0, 1.0]]
@@ -422,13 +431,15 @@ def test_swr_by_hand():
         ({"factor": 1.0, "prune": "threshold", "utility": "magnitude"}, [[False, True], [True, False]]),  # 1.875
     ]:
         assert _swr(weight, gradient, **options)[0] == expected, options
+    level = {"factor": 1.0, "prune": "threshold", "utility": "magnitude"}
+    assert _swr([[1.0, 1.0]], [[0.0, 0.0]], **level)[0] == [[True, True]], "the mean itself is at most the mean"
 
 
 def test_swr_draws_from_the_initialiser_and_at_random():
     """Random utilities and the leftover fraction come from the learner's stream, new values from the initialiser."""
     weight, gradient = [[2.0, 1.0], [-0.5, 4.0]], [[0.0, 0.0], [0.0, 0.0]]
     changed, rng, learner = _swr(weight, gradient, factor=0.5, utility="random")
-    utility, _ = torch.rand(2, 2, generator=rng), torch.rand((), generator=rng)
+    utility, _, _ = torch.rand(2, 2, generator=rng), torch.rand((), generator=rng), torch.randperm(4, generator=rng)
     expected = (utility <= utility.flatten().sort().values[1]).tolist()
     drawn, _ = learner.layers[0].initialiser(learner.network.hidden, rng)
     assert changed == expected
@@ -447,16 +458,60 @@ def test_swr_takes_its_share_on_average():
     assert sum(counts) / 400 == pytest.approx(1.5, abs=0.1)
 
 
-def test_swr_forgets_moments_of_drawn_weights_alone():
-    """Adam's moments of exactly the weights drawn anew are zero afterwards."""
+def test_swr_takes_equal_weights_by_chance():
+    """Where all gradients are zero, sweeps take other weights each time: after forty of them all 12 have gone."""
+    learner = one_layer(np.ones((3, 4)).tolist(), [[1.0] * 3])
+    weight = learner.network.hidden.weight
+    weight.grad = torch.zeros(3, 4)
+    method, gone = SelectiveWeightReinitialisation(factor=0.25, every=1), torch.zeros(3, 4, dtype=torch.bool)
+    for learner.updates in range(1, 41):
+        before = weight.detach().clone()
+        method.after_step(learner)
+        assert (weight != before).sum() == 3
+        gone |= weight != before
+    assert gone.all()
+
+
+@pytest.mark.parametrize("moments", [True, False])
+def test_swr_forgets_moments_of_drawn_weights_alone(moments):
+    """Adam's moments of exactly the weights drawn anew are zero afterwards, if asked; all others are as they were."""
     learner, batches = q_learner(), torch.Generator()
-    method = SelectiveWeightReinitialisation(factor=0.5, every=1)
-    _update(learner, [method], batches)
-    before = {layer.name: layer.incoming.weight.detach().clone() for layer in learner.layers}
+    method = SelectiveWeightReinitialisation(factor=0.5, every=1, moments=moments)
+    _update(learner, [], batches)
+    weights = [layer.incoming.weight for layer in learner.layers]
+    before = [(weight.detach().clone(), copy.deepcopy(learner.optimizer.state[weight])) for weight in weights]
     method.after_step(learner)
-    for layer in learner.layers:
-        drawn = layer.incoming.weight != before[layer.name]
+    for weight, (old, was) in zip(weights, before, strict=True):
+        drawn = weight != old
         assert 0 < drawn.sum() < drawn.numel()
         for what in ("exp_avg", "exp_avg_sq"):
-            moment = learner.optimizer.state[layer.incoming.weight][what]
-            assert not moment[drawn].any()
+            moment = learner.optimizer.state[weight][what]
+            assert torch.equal(moment, was[what] * ~drawn if moments else was[what])
+            assert was[what][drawn].any()
+
+
+@pytest.mark.parametrize("name", ["redo", "regrama", "knife", "redo_fixed_rate", "cbp", "snr"])
+def test_options_reach_the_reset(name, monkeypatch):
+    """Whether moments are forgotten and the target follows, and on how many observations units are judged."""
+    told, asked = [], set()
+    for module in (recycling, cbp_module):
+        monkeypatch.setattr(module, "reset_units", lambda *args, **how: told.append(how) or 1)
+    for moments, target in itertools.product((True, False), repeat=2):
+        learner, method = q_learner(), mitigations.build(name, moments=moments, target=target, **LIVELY[name])
+        seen = learner.observations
+        learner.observations = lambda n, seen=seen: asked.add(n) or seen(n)
+        told.clear()
+        begin(learner, [method])
+        train(learner, [method], 20, per_task=99)
+        assert {(how["moments"], how["target"]) for how in told} == {(moments, target)}
+    assert asked == ({LIVELY[name]["batch"]} if "batch" in LIVELY[name] else set())
+
+
+def test_fixed_rate_sweeps_every_200_updates_or_when_told():
+    """The bare word `updates` is its own period; a trigger takes its place."""
+    for options, swept in [({}, [200, 400]), ({"when": {"kind": "updates", "every": 150}}, [150, 300, 450])]:
+        learner, at, method = q_learner(), [], ReDoFixedRate(**options)
+        learner.report = lambda values, learner=learner, at=at: at.append(learner.updates)
+        for learner.updates in range(1, 500):
+            method.after_step(learner)
+        assert at == swept

@@ -10,9 +10,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from lopgym.agents.mitigations.c_chain import CChain
+from lopgym.agents.mitigations.dropout import Dropout
+from lopgym.agents.mitigations.extra_passes import given as given_to
+from lopgym.agents.mitigations.extra_passes import put_out
 from lopgym.agents.mitigations.l1_init import L1Init
 from lopgym.agents.mitigations.l2 import L2
 from lopgym.agents.mitigations.layer_norm import LayerNorm
+from lopgym.agents.mitigations.leaky import Leaky
+from lopgym.agents.mitigations.listener import Listener
 from lopgym.agents.mitigations.normalise_and_project import NormaliseAndProject
 from lopgym.agents.mitigations.parseval import Parseval
 from lopgym.agents.mitigations.power_iteration import singular_vectors
@@ -137,6 +143,22 @@ def test_wasserstein_init_by_hand():
     weight.grad = torch.zeros_like(weight)
     method.on_gradient(learner)
     assert weight.grad.flatten().tolist() == [1.5, 0.5, 1.0]
+
+
+def test_wasserstein_init_follows_a_state_that_is_loaded_in_mid_run():
+    """Equal weights take the initial values in the order in which they stand, before a state is loaded and after it."""
+    units = 64  # so many that a sort which is not stable shows
+    learner, method = one_layer([[float(i)] for i in range(units)], [[1.0] * units]), WassersteinInit(strength=1.0)
+    begin(learner, [method])
+    weight, state = learner.network.hidden.weight, method.state_dict()
+    with torch.no_grad():
+        weight.fill_(3.0)
+    state["start"][0] += 7
+    for expected in ([3.0 - i for i in range(units)], [-4.0 - i for i in range(units)]):
+        weight.grad = torch.zeros_like(weight)
+        method.on_gradient(learner)
+        assert weight.grad.flatten().tolist() == expected
+        method.load_state_dict(state)
 
 
 def test_wasserstein_init_leaves_a_permuted_network_alone():
@@ -393,7 +415,7 @@ def test_spectral_decoupling_is_the_gradient_of_its_penalty(name):
 
 
 def test_spectral_decoupling_pulls_in_the_updates_pass_alone():
-    """Not between `on_gradient` and the step, not in evaluation, not in copies, and once if two were to listen."""
+    """Not between `on_gradient` and the step, not in evaluation, not in copies, and not when training has ended."""
     learner, method = q_learner(), SpectralDecoupling(strength=0.3)
     plain, pulled = _head_gradient(learner), None
     begin(learner, [method])
@@ -408,8 +430,13 @@ def test_spectral_decoupling_pulls_in_the_updates_pass_alone():
     assert torch.equal(_head_gradient(learner), plain)
     method.after_step(learner)
     assert torch.equal(_head_gradient(learner), pulled)
-    begin(learner, [SpectralDecoupling(strength=0.3)])
-    assert torch.equal(_head_gradient(learner), pulled)
+    method.end(learner)
+    assert torch.equal(_head_gradient(learner), plain)
+    for _ in range(2):  # training goes on, or is begun by another one
+        begin(learner, [method])
+        assert torch.equal(_head_gradient(learner), pulled)
+        method.end(learner)
+        method = SpectralDecoupling(strength=0.3)
 
 
 def _head_gradient(learner):
@@ -505,7 +532,47 @@ def test_spectral_normalisation_reaches_the_target_of_dqn():
     assert len(get_parameters_by_name(learner.network, ["running_"])) == 2
 
 
-def test_spectral_normalisation_refuses_unknown_layers():
-    """The message says what came and what there is."""
-    with pytest.raises(ValueError, match=r"layers='first' does not exist; known: hidden, last"):
-        SpectralNormalisation(layers="first")
+def test_extra_passes_are_of_evaluation_and_unheard():
+    """What a batch puts out is what it puts out in evaluation, although the network trains: no luck, nobody listens."""
+    learner, listener = q_learner(methods=[Dropout(p=0.5)]), Listener()
+    listener.listen(learner.layers)
+    x, head = observe("mlp", 8, torch.Generator().manual_seed(3)), learner.heads["q.head"]
+    learner.network.train()
+    luck, found = torch.get_rng_state(), put_out(learner, {"q.head": head}, x)["q.head"]
+    assert learner.network.training
+    assert torch.equal(torch.get_rng_state(), luck)
+    assert listener.take() == {}
+    assert found.requires_grad
+    assert torch.equal(found, learner.network.eval()(x)["q"])
+
+
+def test_extra_passes_see_what_is_overwritten():
+    """What an activation is given is returned as it was, and learns, though the activation writes over it."""
+    learner = one_layer([[1.0], [-1.0]], [[1.0, 1.0]])
+    learner.network.act.inplace = True
+    seen = given_to(learner, {"act": learner.network.act}, torch.tensor([[2.0]]))["act"]
+    assert seen.tolist() == [[2.0, -2.0]]
+    seen.square().sum().backward()
+    assert learner.network.hidden.bias.grad.tolist() == [4.0, -4.0]
+
+
+def test_c_chain_takes_cross_entropy_from_the_old_policy_to_the_new_one():
+    """By logits it is softmax(z) - p_old: of three actions, where its direction tells it from that of the reverse."""
+    learner, method = one_layer([[1.0]], [[1.0], [0.0], [0.0]]), CChain(share=1.0, decay=0.0, batch=3)
+    learner.heads, learner.layers = {"actor.head": learner.network.head}, ()
+    for parameter in learner.network.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    method.on_gradient(learner)
+    bias, loss = learner.network.head.bias, torch.tensor([1.0, 0.0, 0.0])
+    with torch.no_grad():
+        bias.copy_(torch.tensor([-1.0, math.log(2), math.log(5)]))  # logits were (1, 0, 0), now (0, log 2, log 5)
+    bias.grad.copy_(loss)
+    method.on_gradient(learner)
+    error = torch.tensor([1.0, 2.0, 5.0]) / 8 - torch.tensor([math.e, 1.0, 1.0]) / (math.e + 2)
+    torch.testing.assert_close((bias.grad - loss) / (bias.grad - loss).norm(), error / error.norm(), **EXACT)
+
+
+def test_leaky_has_the_slope_that_it_is_given():
+    """Which PyTorch has a default for, too."""
+    learner = q_learner(methods=[Leaky(slope=0.25)])
+    assert [layer.activation(torch.tensor([-4.0])).item() for layer in learner.layers] == [-1.0, -1.0]

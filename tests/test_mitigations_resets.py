@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,8 @@ import torch
 from lopgym.agents.learner import Learner
 from lopgym.agents.mitigations import mitigations
 from lopgym.agents.mitigations.drm import DrM
+from lopgym.agents.mitigations.forgetting import reset_moments
+from lopgym.agents.mitigations.hare_tortoise import HareTortoise
 from lopgym.agents.mitigations.head_reset import HeadReset
 from lopgym.agents.mitigations.last_layers import last_maps
 from lopgym.agents.mitigations.layer_reset import LayerReset
@@ -18,6 +21,7 @@ from lopgym.agents.mitigations.optimizer_reset import OptimizerReset
 from lopgym.agents.mitigations.parameter_noise import ParameterNoise
 from lopgym.agents.mitigations.reset import Reset
 from lopgym.agents.mitigations.shrink_perturb import ShrinkPerturb
+from lopgym.agents.mitigations.swr import SelectiveWeightReinitialisation
 from tests.learners import LEARNERS, actor_critic, assert_bitwise, begin, one_layer, q_learner, snapshot
 from tests.learners import train as practise
 from tests.training import ALGORITHMS, train
@@ -119,17 +123,44 @@ def test_last_maps_of_a_shared_trunk() -> None:
     assert last_maps(learner, 5) == [*learner.heads.values(), shared.incoming, actor[0].incoming]
 
 
+def test_last_maps_of_branches_of_different_lengths() -> None:
+    """A layer that feeds the critic's head and the actor's own layer is there once, at its least distance."""
+    learner = actor_critic()
+    first, own = learner.layers[:2]
+    learner.layers = (replace(first, outgoing=(*first.outgoing, learner.heads["critic.head"])), own)
+    assert last_maps(learner, 2) == [*learner.heads.values(), first.incoming, own.incoming]
+    assert last_maps(learner, 4) == last_maps(learner, 2)
+
+
 @pytest.mark.parametrize(
     ("choice", "step", "moments"), [("keep", 7.0, True), ("reset_moments", 7.0, False), ("clear", None, False)]
 )
-def test_resets_and_the_optimizer(choice: Any, step: float | None, moments: bool) -> None:
-    """Each choice does to the state of what was reset what it says."""
+@pytest.mark.parametrize("method", ["head_reset", "layer_reset", "fire"])
+def test_resets_and_the_optimizer(method: str, choice: Any, step: float | None, moments: bool) -> None:
+    """Each choice does to the state of what was reset what it says, and nothing to that of the rest."""
     learner = _trained()
-    HeadReset(optimizer=choice).on_task_change(learner)
-    state = learner.optimizer.state.get(learner.heads["q.head"].weight, {})
-    assert (float(state["step"]) if state else None) == step
-    assert bool(state and state["exp_avg"].any()) == moments
-    assert learner.optimizer.state[learner.layers[0].incoming.weight]["exp_avg"].any()
+    before = snapshot(learner)
+    mitigations.build(method, optimizer=choice).on_task_change(learner)
+    reset = _changed(learner, before)
+    assert reset
+    for name, parameter in learner.network.named_parameters():
+        state = learner.optimizer.state.get(parameter, {})
+        assert (float(state["step"]) if state else None) == (step if name in reset else 7.0)
+        assert bool(state and state["exp_avg"].any()) == (moments if name in reset else True)
+
+
+def test_moments_of_a_single_number_go_without_its_step_count() -> None:
+    """A parameter of no axes has moments that are shaped like the count of its steps."""
+    parameter = torch.nn.Parameter(torch.tensor(1.0))
+    optimizer = torch.optim.Adam([parameter])
+    parameter.grad = torch.tensor(2.0)
+    optimizer.step()
+    reset_moments(optimizer, [parameter])
+    assert {what: float(memory) for what, memory in optimizer.state[parameter].items()} == {
+        "step": 1.0,
+        "exp_avg": 0.0,
+        "exp_avg_sq": 0.0,
+    }
 
 
 def _adam_by_hand(
@@ -161,12 +192,32 @@ def test_optimizer_reset_by_hand(steps: bool, counts: list[int]) -> None:
     assert found == pytest.approx(before + _adam_by_hand(before[-1], [0.7, 0.4], counts), abs=1e-12)
 
 
+def test_old_step_counts_lengthen_the_first_steps() -> None:
+    """After a hundred thousand steps of Adam's own betas they are 3.16 learning rates long, and 6.57 in the twelfth."""
+    parameter = torch.nn.Parameter(torch.tensor([0.0], dtype=torch.float64))
+    learner = q_learner()
+    learner.optimizer = torch.optim.Adam([parameter], lr=1.0)
+    parameter.grad = torch.tensor([0.3], dtype=torch.float64)
+    learner.optimizer.step()
+    learner.optimizer.state[parameter]["step"].fill_(1e5)
+    OptimizerReset(steps=False).on_task_change(learner)
+    lengths = []
+    for _ in range(14):
+        before = parameter.item()
+        learner.optimizer.step()
+        lengths.append(before - parameter.item())
+    assert lengths[0] == pytest.approx(0.1 / np.sqrt(0.001), rel=1e-5)
+    assert max(lengths) == lengths[11] == pytest.approx(6.57, abs=0.01)
+
+
 def test_optimizer_reset_leaves_the_network_alone() -> None:
     """No weight and no weight of the target moves."""
     learner = _trained()
+    learner.target.log_std.data.fill_(7.0)  # type: ignore[union-attr]  # it lags: a copy of the network would show
     before = snapshot(learner)
     OptimizerReset().on_task_change(learner)
-    assert not _changed(learner, {k: v for k, v in before.items() if not k.startswith("optimizer.")})
+    assert not _changed(learner, before)
+    assert not _changed(learner, before, "target")
     assert not learner.optimizer.state
 
 
@@ -246,6 +297,20 @@ def test_parameter_noise_has_its_size_and_adds_up() -> None:
     assert learner.target.hidden.weight.unique().tolist() == [2.0]  # type: ignore[union-attr,operator]
 
 
+@pytest.mark.parametrize("name", LEARNERS)
+def test_parameter_noise_is_on_every_weight_and_bias(name: str) -> None:
+    """In the order of layers and heads each tensor gets the next numbers of the learner's stream; the rest stays."""
+    learner = _trained(name)
+    before, rng = snapshot(learner), torch.Generator()
+    rng.set_state(learner.rng.get_state())
+    expected = [p.detach() + 0.5 * torch.randn(p.shape, generator=rng) for p in learner.weights_and_biases()]
+    learner.updates = 1
+    ParameterNoise(sigma=0.5).after_step(learner)
+    for parameter, noisy in zip(learner.weights_and_biases(), expected, strict=True):
+        torch.testing.assert_close(parameter.detach(), noisy)
+    assert _changed(learner, before) == {key for key, _ in learner.network.named_parameters() if key != "log_std"}
+
+
 def _drm_factor(rate: float, dormant: float, least: float, most: float) -> float:
     """Write the factor out by cases."""
     wanted = 1.0 - rate * dormant
@@ -267,6 +332,8 @@ def test_drm_by_hand(weights: list[float], alpha: float) -> None:
     fresh |= {"head.weight": torch.full((1, 4), 30.0), "head.bias": torch.full((1,), 40.0)}
     learner.fresh = lambda: fresh
     learner.target.hidden.weight.data.fill_(7.0)  # type: ignore[union-attr,operator]
+    for parameter in learner.network.parameters():
+        learner.optimizer.state[parameter] = {"exp_avg": torch.ones_like(parameter)}
     reports: list[dict[str, float]] = []
     learner.report, learner.updates = lambda values: reports.append(dict(values)), 5
     DrM(every=5).after_step(learner)
@@ -293,17 +360,99 @@ def test_drm_judges_the_network_that_acts() -> None:
         assert DrM().dormant(learner) == expected
 
 
+def test_drm_judges_a_trunk_that_actor_and_critic_share() -> None:
+    """What both read acts as well: half of the actor's units are shared ones that are dead."""
+    learner = actor_critic()
+    shared, *others = learner.layers
+    learner.layers = (replace(shared, name="shared.hidden0"), *others)
+    for layer in learner.layers:
+        with torch.no_grad():
+            layer.incoming.bias.fill_(-1e3 if layer.name.startswith("shared") else 1e3)
+    assert DrM().dormant(learner) == 6 / 11  # of 6 units that are shared and 5 of the actor's own
+
+
 def test_drm_refuses_an_empty_range() -> None:
     """The least share of old weights is not above the most."""
     with pytest.raises(ValueError, match=r"^drm: least=0.9 is above most=0.5$"):
         DrM(least=0.9, most=0.5)
 
 
-@pytest.mark.parametrize("option", ["head_reset", "layer_reset"])
-def test_unknown_choices_are_refused(option: str) -> None:
-    """In one line."""
-    with pytest.raises(ValueError, match=rf"^{option}: optimizer='forget' is not allowed; known: "):
-        mitigations.build(option, optimizer="forget")
+def test_the_tortoise_follows_whatever_calls_the_hare_back() -> None:
+    """At decay 1/2 the average of 8, 4, 2 is 8, 6, 4; a task change puts the weight there, and updates never do."""
+    learner = one_layer([[8.0]], [[8.0]])
+    method, weight, reports = HareTortoise(decay=0.5, every=1, when="task"), learner.layers[0].incoming.weight, []
+    learner.report = reports.append
+    begin(learner, [method])
+    for learner.updates, value in ((1, 4.0), (2, 2.0)):
+        with torch.no_grad():
+            weight.fill_(value)
+        method.after_step(learner)
+        assert weight.item() == value
+    method.on_task_change(learner)
+    assert weight.item() == 4.0
+    assert reports == [{"resets": 1}]
+    with torch.no_grad():
+        weight.fill_(8.0)
+    method.after_step(learner)
+    assert method.state_dict()["slow"]["hidden.weight"].item() == 6.0, "the average goes on from where it was"
+
+
+def test_the_tortoise_remembers_what_the_network_remembers() -> None:
+    """Buffers are averaged and go back like weights; counts, of which there is no average, go on."""
+    learner = one_layer([[8.0]], [[8.0]])
+    learner.network.register_buffer("mean", torch.tensor([8.0]))
+    learner.network.register_buffer("count", torch.tensor(8))
+    method = HareTortoise(decay=0.5, every=1)
+    begin(learner, [method])
+    learner.network.mean.fill_(4.0)  # type: ignore[operator]
+    learner.network.count.fill_(4)  # type: ignore[operator]
+    learner.updates = 1
+    method.after_step(learner)
+    assert learner.network.mean.item() == 6.0  # type: ignore[operator]
+    assert learner.network.count.item() == 4  # type: ignore[operator]
+
+
+def test_a_hare_that_starts_late_has_nowhere_to_go_back_to() -> None:
+    """A task change before the first update on which it acts leaves every weight; the tortoise starts there."""
+    learner = _trained()
+    method, before = HareTortoise(active_from=1, when="task"), snapshot(learner)
+    begin(learner, [method])
+    practise(learner, [], 3)
+    before = snapshot(learner)
+    method.on_task_change(learner)
+    assert not _changed(learner, before)
+    for name, slow in method.state_dict()["slow"].items():
+        assert torch.equal(slow, before[f"network.{name}"])
+
+
+@pytest.mark.parametrize("method", [entry.name for entry in mitigations if "when" in entry.options])
+def test_triggers_of_every_method_hear_and_are_remembered(method: str) -> None:
+    """A method that begins or saves in its own way still lets its trigger do so."""
+    made, again = (mitigations.build(method, when="detected") for _ in range(2))
+    learner = q_learner(methods=[made])
+    begin(learner, [made])
+    (ear,) = learner.ears["td_error"]
+    for value in (0.0, 1.0, 3.0):
+        ear(value)
+    again.load_state_dict(made.state_dict())
+    assert made.state_dict()["trigger"]["standard"]["heard"] == 3
+    assert again.state_dict()["trigger"] == made.state_dict()["trigger"]
+
+
+@pytest.mark.parametrize(
+    ("when", "sweeps"), [("task", 1), ("updates", 2), ({"kind": "updates", "every": 1}, 4), ({"kind": "probe"}, 0)]
+)
+def test_swr_sweeps_when_its_trigger_fires(when: Any, sweeps: int) -> None:
+    """At a task change it weighs by the last gradient; by `updates` at every second update and never at a change."""
+    learner, reports = one_layer(np.eye(12, 4).tolist(), [[1.0] * 12]), []
+    learner.report = reports.append
+    learner.layers[0].incoming.weight.grad = torch.ones(12, 4)
+    method = SelectiveWeightReinitialisation(when=when, factor=0.25, every=2)
+    begin(learner, [method])
+    for learner.updates in range(1, 5):
+        method.after_step(learner)
+    method.on_task_change(learner)
+    assert reports == [{"reset_weights": 12}] * sweeps
 
 
 @pytest.mark.parametrize("name", ALGORITHMS)

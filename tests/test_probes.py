@@ -35,7 +35,7 @@ DERIVED = dict.fromkeys(("grams", "singular_values", "covariances", "correlation
     "kernel_singular_values": "kernels",
     "order_statistics": "pre_activations",
 }  # what they are computed from
-CONSTANT = ("outgoing", "direct", "rng", "observations")  # nothing here changes them
+CONSTANT = ("outgoing", "flow", "direct", "rng", "observations")  # nothing here changes them
 
 PROBES = [pytest.param(entry, id=entry.name) for entry in probes]
 DECLARED = [pytest.param(e, name, id=f"{e.name}-{name}") for e in probes for name in e.facts["invariant"]]

@@ -327,6 +327,7 @@ def test_ages_before_training_are_counted_from_the_end_of_the_rollout() -> None:
 
     class _Halfway(Plasticity):
         def _on_rollout_end(self) -> None:
+            super()._on_rollout_end()
             batch = anatomy_of(model).batch(200, torch.Generator().manual_seed(0))
             rows = model.rollout_buffer.observations
             found: dict[int, set[int]] = {}

@@ -296,7 +296,7 @@ def test_outgoing_follows_the_order_of_the_layers_unless_it_is_given() -> None:
     planted = plant("linear", nn.ReLU)
     assert planted.captures().outgoing == {"hidden0": ("hidden1",), "hidden1": ("head",)}
     given = {"hidden0": ("hidden1", "head"), "hidden1": ("head",)}
-    assert planted.captures(outgoing=given).outgoing == given
+    assert planted.captures(outgoing=given).outgoing == planted.captures(outgoing=given).flow == given
 
 
 def test_every_probe_draws_from_the_same_start() -> None:
@@ -327,7 +327,8 @@ def test_what_is_handed_out_is_a_copy() -> None:
     agent = _trained(Agent())
     before = {k: v.clone() for k, v in (agent.state_dict() | _gradients(agent)).items()}
     captures = _captures(agent)
-    matrices_of_layers = [r for r in Captures.known() if isinstance(getattr(captures, r), dict) and r != "outgoing"]
+    wiring = {"outgoing", "flow"}
+    matrices_of_layers = [r for r in Captures.known() if isinstance(getattr(captures, r), dict) and r not in wiring]
     assert len(matrices_of_layers) >= 17
     for request in matrices_of_layers:
         for tensor in getattr(captures, request).values():

@@ -1,9 +1,8 @@
-"""When methods act: detectors against second implementations, triggers by hand, and both inside real training."""
+"""When methods act: triggers by hand, and with detectors inside real training."""
 
 from __future__ import annotations
 
 import copy
-import math
 import re
 from typing import Any
 
@@ -17,10 +16,8 @@ from pydantic import TypeAdapter, ValidationError
 from stable_baselines3.common.callbacks import BaseCallback
 
 from lopgym.agents import Plasticity
-from lopgym.agents.detectors import Detector, detectors
+from lopgym.agents.detectors import detectors
 from lopgym.agents.detectors.adwin import Adwin
-from lopgym.agents.detectors.cusum import Cusum
-from lopgym.agents.detectors.page_hinkley import PageHinkley
 from lopgym.agents.hearing import SIGNALS
 from lopgym.agents.learner import Learner
 from lopgym.agents.mitigations import Mitigation, mitigations
@@ -36,177 +33,11 @@ from lopgym.studies.compose import from_keywords
 from lopgym.studies.detection import overheard, pooled, score, table
 from lopgym.studies.run import build_mitigations
 from lopgym.studies.schema import configurable
-from tests.learners import one_layer, q_learner
+from tests.learners import assert_bitwise, backward, observe, one_layer, q_learner, snapshot
+from tests.streams import stream
 from tests.training import ALGORITHMS, build, catch, differing, everything, train
 
 Array = NDArray[np.float64]
-
-
-def _stream(seed: int, rise: float = 3.0) -> Array:
-    """Return 400 normal numbers, the last 150 of them higher."""
-    values = np.random.default_rng(seed).normal(size=400)
-    values[250:] += rise
-    return values
-
-
-def _alarms(detector: Detector, values: Array) -> list[int]:
-    return [i for i, value in enumerate(values.tolist()) if detector.update(value)]
-
-
-def _page_hinkley(values: Array, delta: float, threshold: float, warm_up: int) -> list[int]:
-    """Run the test as it is written: sums of deviations from means that are taken anew, and their least so far."""
-    found, begin = [], 0
-    for end in range(1, len(values) + 1):
-        seen = values[begin:end]
-        means = np.cumsum(seen) / np.arange(1, len(seen) + 1)
-        sums = np.concatenate([[0.0], np.cumsum(seen - means - delta)])
-        if len(seen) >= warm_up and sums[-1] - sums.min() > threshold:
-            found.append(end - 1)
-            begin = end
-    return found
-
-
-@pytest.mark.parametrize("seed", range(3))
-def test_page_hinkley_is_the_written_test(seed: int) -> None:
-    """Alarms come where the sum of deviations is too far above its least; there are some."""
-    values = _stream(seed)
-    expected = _page_hinkley(values, 0.1, 12.0, 30)
-    assert expected
-    assert _alarms(PageHinkley(delta=0.1, threshold=12.0, warm_up=30), values) == expected
-
-
-def test_page_hinkley_by_hand() -> None:
-    """Of 0, 0, 4, 4: means 0, 0, 4/3, 2; climbs with delta 1/2 are 0, 0, 13/6, 11/3: the last is above 3."""
-    detector = PageHinkley(delta=0.5, threshold=3.0, warm_up=1)
-    climbs = []
-    for value in (0.0, 0.0, 4.0):
-        assert not detector.update(value)
-        climbs.append(detector.memory["climb"])
-    assert climbs == pytest.approx([0.0, 0.0, 13 / 6])
-    assert detector.update(4.0)
-    assert detector.memory == detector.start()
-
-
-def test_cusum_by_hand() -> None:
-    """The reference of 1, 3 is 2; then with slack 1 the values 4, 2, 5, 5 give 1, 0, 2, 4: the last is above 3."""
-    detector, sums = Cusum(slack=1.0, threshold=3.0, warm_up=2), []
-    assert not detector.update(1.0)
-    assert not detector.update(3.0)
-    assert detector.memory["reference"] == 2.0
-    for value in (4.0, 2.0, 5.0):
-        assert not detector.update(value)
-        sums.append(detector.memory["sum"])
-    assert sums == [1.0, 0.0, 2.0]
-    assert detector.update(5.0)
-    assert detector.memory == detector.start()
-
-
-@pytest.mark.parametrize("seed", range(3))
-def test_cusum_is_the_largest_sum_of_a_suffix(seed: int) -> None:
-    """The recursion equals max(0, max over k of the sum of the last k deviations), until it alarms."""
-    values = _stream(seed)
-    detector = Cusum(slack=0.5, threshold=20.0, warm_up=50)
-    at = _alarms(detector, values)[0]
-    apart = values[50 : at + 1] - values[:50].mean() - 0.5
-    largest = [max(0.0, *(apart[k : end + 1].sum() for k in range(end + 1))) for end in range(len(apart))]
-    assert largest[-1] > 20.0
-    assert max(largest[:-1]) <= 20.0
-
-
-def _adwin(values: Array, delta: float, clock: int, least: int) -> tuple[list[int], list[int]]:
-    """Keep every value; only the sizes of buckets are kept beside. Return alarms of rises, and all window lengths."""
-    window: list[float] = []
-    sizes: list[int] = []
-    found, lengths = [], []
-    for i, value in enumerate(values.tolist()):
-        window.append(value)
-        sizes.append(1)
-        size = 1
-        while sizes.count(size) > 5:  # sizes fall from old to new, so the oldest two of a size stand first
-            first = sizes.index(size)
-            sizes[first : first + 2] = [2 * size]
-            size *= 2
-        cutting = (i + 1) % clock == 0
-        while cutting:
-            cutting = False
-            everything, n = np.array(window), len(window)
-            for end in np.cumsum(sizes)[:-1].tolist():
-                old, new = everything[:end], everything[end:]
-                if min(len(old), len(new)) < least:
-                    continue
-                m = 1 / (1 / len(old) + 1 / len(new))
-                doubt = math.log(2 * math.log(n) / delta)
-                tolerance = math.sqrt(2 / m * everything.var() * doubt) + 2 / (3 * m) * doubt
-                if abs(old.mean() - new.mean()) > tolerance:
-                    if new.mean() > old.mean() and i not in found:
-                        found.append(i)
-                    del window[: sizes.pop(0)]
-                    cutting = bool(window)
-                    break
-        lengths.append(len(window))
-    return found, lengths
-
-
-@pytest.mark.parametrize("rise", [3.0, -3.0])
-@pytest.mark.parametrize("seed", range(3))
-def test_adwin_is_the_window_of_the_paper(seed: int, rise: float) -> None:
-    """Alarms and window lengths equal those of an implementation that keeps every value and knows nothing of sums."""
-    values = _stream(seed, rise)
-    expected, lengths = _adwin(values, 0.002, 16, 5)
-    detector, found, widths = Adwin(clock=16), [], []
-    for i, value in enumerate(values.tolist()):
-        if detector.update(value):
-            found.append(i)
-        widths.append(detector.width)
-    assert (found, widths) == (expected, lengths)
-    assert bool(found) == (rise > 0), "a fall is no alarm"
-    assert min(lengths[250:]) < 250, "but it shortens the window"
-
-
-def test_adwin_can_tell_falls() -> None:
-    """If it is asked to."""
-    assert _alarms(Adwin(falls=True), _stream(0, -3.0))
-
-
-@pytest.mark.parametrize("entry", [pytest.param(entry, id=entry.name) for entry in detectors])
-def test_every_detector_hears_a_rise_and_resumes(entry: Any) -> None:
-    """A rise of six deviations is heard soon, noise is not; a copy of its state goes on just the same."""
-    values = _stream(0, 6.0)
-    detector = entry.make()
-    assert entry.facts["cite"]
-    first = _alarms(detector, values)[0]
-    assert 250 <= first < 300
-    whole, half = entry.make(), entry.make()
-    straight = _alarms(whole, values)
-    before = _alarms(half, values[:255])
-    again = entry.make()
-    again.load_state_dict(copy.deepcopy(half.state_dict()))
-    assert before + [255 + i for i in _alarms(again, values[255:])] == straight
-
-
-@settings(max_examples=30, deadline=None, derandomize=True)
-@given(st.lists(st.floats(-5, 5), min_size=1, max_size=80))
-def test_adwin_buckets_add_up(values: list[float]) -> None:
-    """Counts, sums and squared deviations over all buckets are those of the values, whatever they are."""
-    detector = Adwin(clock=10**6)
-    for value in values:
-        detector.update(value)
-    buckets = detector.memory["buckets"]
-    assert sum(b[0] for b in buckets) == len(values)
-    assert sum(b[1] for b in buckets) == pytest.approx(sum(values), abs=1e-9)
-    end = 0
-    for n, total, squares in buckets:
-        part = np.array(values[end : end + int(n)])
-        end += int(n)
-        assert total == pytest.approx(part.sum(), abs=1e-9)
-        assert squares == pytest.approx(((part - part.mean()) ** 2).sum(), abs=1e-9)
-
-
-@pytest.mark.parametrize(("make", "option"), [(PageHinkley, "threshold"), (Cusum, "warm_up"), (Adwin, "delta")])
-def test_detectors_refuse_options_out_of_bounds(make: Any, option: str) -> None:
-    """In one line, from Python as from a config."""
-    with pytest.raises(ValueError, match=f"^{option}=-1 must be > 0$"):
-        make(**{option: -1})
 
 
 class _Diary(Triggered):
@@ -295,7 +126,7 @@ def test_alarms_before_active_from_are_dropped() -> None:
 def test_returns_alarm_when_they_fall() -> None:
     """A rise of the errors is for the worse, and so is a fall of the returns."""
     errors, returns = Detected(), Detected(signal="return")
-    rising = _stream(0, 6.0)
+    rising = stream(0, 6.0)
     assert any(errors.hear(v) for v in rising)
     assert any(returns.hear(-v) for v in rising)
     assert not any(Detected(signal="return").hear(v) for v in rising)
@@ -303,7 +134,7 @@ def test_returns_alarm_when_they_fall() -> None:
 
 def test_standardised_alarms_do_not_depend_on_the_scale() -> None:
     """A world of other rewards is heard at the same steps; by hand, 3 after 1 and 2 is (3 - 1.5) / 0.5 = 3."""
-    values = _stream(1)
+    values = stream(1)
     plain, scaled = Detected(), Detected()
     assert [plain.hear(v) for v in values] == [scaled.hear(1024.0 * v - 4096.0) for v in values]
     standard = Detected()._standard
@@ -312,7 +143,7 @@ def test_standardised_alarms_do_not_depend_on_the_scale() -> None:
 
 def test_detected_resumes() -> None:
     """A copy of its state, an alarm that waits included, goes on just the same."""
-    values = _stream(0, 6.0)
+    values = stream(0, 6.0)
     whole, half, again = Detected(), Detected(), Detected()
     straight = [whole.hear(v) for v in values]
     begun = [half.hear(v) for v in values[:240]]
@@ -521,3 +352,127 @@ def test_a_detected_change_resets_for_real(name: str) -> None:
     )
     assert written["mitigation/reset/alarms"] > 0
     assert differing(everything(plain), everything(model))
+
+
+NERVOUS = {"kind": "detected", "standardise": False, "detector": {"kind": "cusum", "threshold": 0.1, "slack": 0.0}}
+MOMENTS: dict[str, Any] = {
+    "updates": {"kind": "updates", "every": 4},
+    "task": "task",
+    "probe": {"kind": "probe", "threshold": -1.0, "every": 4},
+    "detected": NERVOUS,
+}
+UNITS: dict[str, dict[str, Any]] = {
+    "redo": {"tau": 0.9, "batch": 16},
+    "regrama": {"tau": 0.9},
+    "knife": {"threshold": 0.9},
+    "redo_fixed_rate": {"batch": 16},
+    "clone_release": {"threshold": 0.5},
+    "targeted_escape": {"threshold": 0.3},
+}
+
+
+def _updates(learner: Learner, method: Any, batches: torch.Generator, updates: int) -> None:
+    """Take gradient steps; before the sixth and the twelfth, the task changes and an ear hears an alarm."""
+    for _ in range(updates):
+        if learner.updates in (5, 11):
+            learner.task += 1
+            method.on_task_change(learner)
+        learner.updates += 1
+        learner.network.train()
+        backward(learner, observe("mlp", 16, batches))
+        method.on_gradient(learner)
+        learner.optimizer.step()
+        if learner.updates in (6, 12):
+            _ring(method, learner)
+        method.after_step(learner)
+
+
+def _ring(method: Any, learner: Learner) -> None:
+    for value in (*[0.0] * 100, 1.0):
+        for ear in learner.ears.get("td_error", ()):
+            ear(value)
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+@pytest.mark.parametrize("name", UNITS)
+def test_unit_methods_act_when_told_and_resume_between_an_update_and_the_task_change(name: str, moment: str) -> None:
+    """At its moments and no others weights change beside the optimizer's steps; a copy goes on bit for bit.
+
+    The copy is taken after the fifth update: what the method heard in it, it is to act on at the change that follows.
+    """
+    whole, copied = (mitigations.build(name, when=MOMENTS[moment], **UNITS[name]) for _ in range(2))
+    learner, batches, acted = q_learner(), torch.Generator().manual_seed(1), set[int]()
+    learner.report = lambda values: acted.add(learner.updates)
+    whole.begin(learner)
+    _updates(learner, whole, batches, 5)
+    other = q_learner()
+    other.network.load_state_dict(copy.deepcopy(learner.network.state_dict()))
+    other.optimizer.load_state_dict(copy.deepcopy(learner.optimizer.state_dict()))
+    other.rng.set_state(learner.rng.get_state())
+    other.rows.set_state(learner.rows.get_state())
+    other.updates, other.task = learner.updates, learner.task
+    copied.load_state_dict(copy.deepcopy(whole.state_dict()))
+    copied.begin(other)
+    again = torch.Generator().set_state(batches.get_state())
+    _updates(learner, whole, batches, 9)
+    _updates(other, copied, again, 9)
+    assert acted == {"task": {5, 11}, "detected": {6, 12}}.get(moment, {4, 8, 12})
+    assert_bitwise(snapshot(learner), snapshot(other))
+    assert torch.equal(learner.rng.get_state(), other.rng.get_state())
+
+
+@pytest.mark.parametrize("name", ["regrama", "targeted_escape"])
+def test_methods_that_hear_errors_do_so_before_they_act_alone(name: str) -> None:
+    """No hook stands in an update that no sweep can follow, and none is left at the end."""
+    method, learner = mitigations.build(name, every=3, **UNITS[name]), q_learner()
+    method.begin(learner)
+    batches, hooked = torch.Generator(), []
+    for _ in range(6):
+        hooked.append(any(module._forward_hooks for module in learner.network.modules()))
+        _updates(learner, method, batches, 1)
+    assert hooked == [False, False, True] * 2
+    busy, learner = mitigations.build(name, when="task", **UNITS[name]), q_learner()
+    busy.begin(learner)
+    assert any(module._forward_hooks for module in learner.network.modules())
+    busy.end(learner)
+    assert not any(module._forward_hooks for module in learner.network.modules())
+
+
+@pytest.mark.parametrize("name", ["regrama", "targeted_escape"])
+def test_what_was_heard_serves_one_sweep(name: str) -> None:
+    """A second task change with no update in between finds nothing to act on."""
+    method, learner = mitigations.build(name, when="task", **UNITS[name]), q_learner()
+    method.begin(learner)
+    _updates(learner, method, torch.Generator(), 1)
+    if name == "targeted_escape":
+        method.share = 0.0  # type: ignore[attr-defined]  # frozen units are looked for, not heard
+    before = snapshot(learner)
+    method.on_task_change(learner)
+    after = snapshot(learner)
+    assert any(not torch.equal(before[key], after[key]) for key in before)
+    method.on_task_change(learner)
+    assert_bitwise(after, snapshot(learner))
+
+
+@pytest.mark.parametrize("name", ["regrama", "targeted_escape"])
+def test_the_change_to_its_first_task_is_judged_by_the_update_before(name: str) -> None:
+    """A method that waits for a task listens while it waits: the change that it waits for is one to act on."""
+    method, learner = mitigations.build(name, when="task", active_from=1, **UNITS[name]), q_learner()
+    method.begin(learner)
+    _updates(learner, Mitigation(), torch.Generator(), 3)
+    reports: dict[str, float] = {}
+    learner.task, learner.report = 1, reports.update
+    method.on_task_change(learner)
+    assert reports["reset_units" if name == "regrama" else "split_units"] > 0
+
+
+def test_the_state_of_a_detector_is_of_its_moment() -> None:
+    """Hearing more does not change what was returned before."""
+    for entry in detectors:
+        detector = entry.make()
+        detector.update(1.0)
+        state = detector.state_dict()
+        kept = copy.deepcopy(state)
+        for value in range(40):
+            detector.update(float(value))
+        assert state == kept != detector.state_dict()

@@ -33,8 +33,8 @@ class Detector:
         raise NotImplementedError
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what it has heard."""
-        return self.memory
+        """Return what it has heard so far; hearing more does not change it."""
+        return dict(self.memory)
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take back what `state_dict` returned."""

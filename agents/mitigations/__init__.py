@@ -11,6 +11,7 @@ from torch.optim import Optimizer
 from lopgym.agents.learner import Learner
 from lopgym.agents.network import NetworkSpec
 from lopgym.bounds import NonNegativeInt
+from lopgym.declared import hold_words
 from lopgym.registry import Registry
 
 OptimizerFactory = Callable[..., Optimizer]
@@ -27,13 +28,18 @@ class Mitigation:
         active_from: task from which on the hooks act; before it, the run is bitwise the run without the mitigation.
 
     Raises:
-        ValueError: `active_from` on a method that shapes the network or the optimizer, which exist from the start.
+        ValueError: `active_from` on a method that shapes the network or the optimizer, which exist from the start; or
+            an option that is none of the words which its type allows.
     """
 
     active_from: NonNegativeInt = 0
 
     def __post_init__(self) -> None:
-        """Refuse a late start where there can be none."""
+        """Refuse a word that nobody knows, and a late start where there can be none."""
+        try:
+            hold_words(self)
+        except ValueError as error:
+            raise ValueError(f"{name_of(self)}: {error}") from None
         shapes = [seam for seam in SHAPERS if seam in self.seams()]
         if self.active_from and shapes:
             raise ValueError(
@@ -78,3 +84,8 @@ class Mitigation:
 
 
 mitigations: Registry[Mitigation] = Registry("mitigation", __name__, "lopgym.mitigations")
+
+
+def name_of(method: Mitigation) -> str:
+    """Return the name under which the class of `method` is registered, or else its own."""
+    return next((e.name for e in mitigations if e.make is type(method)), type(method).__name__)

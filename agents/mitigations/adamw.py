@@ -19,16 +19,16 @@ from lopgym.bounds import NonNegativeFloat
     "adamw",
     cite="arXiv:1711.05101 alg. 2",
     null={"weight_decay": 0.0},
-    promises=Promises(function="n/a", touches=("hidden", "heads")),
+    promises=Promises(function="n/a", touches=("hidden", "heads", "extra")),
 )
 @dataclass(kw_only=True, eq=False)
 class AdamW(Mitigation):
     """Decoupled weight decay: theta <- (1 - lr * weight_decay) * theta, then Adam's step.
 
     An L2 penalty goes through Adam, which divides it by the size of the gradient, and so decays the weights least that
-    move most; here all shrink alike. Decayed are weights, of hidden layers and heads; not biases, norm gains, learned
-    slopes and `log_std`, which are vectors. The step stays the agent's Adam, its eps included. It hurts where outputs
-    must be large, as values of long tasks are. Reports nothing.
+    move most; here all shrink alike. Decayed are weights, of hidden layers, heads and the auxiliary heads of `infer`;
+    not biases, norm gains, learned slopes and `log_std`, which are vectors. The step stays the agent's Adam, its eps
+    included. It hurts where outputs must be large, as values of long tasks are. Reports nothing.
 
     Args:
         weight_decay: share lost per update, as a multiple of the learning rate. More keeps weights small, and moves

@@ -17,6 +17,8 @@ from lopgym.agents.mitigations.extra_passes import decides, gradient_of, put_out
 from lopgym.agents.promises import Promises
 from lopgym.bounds import NonNegativeFloat, PositiveInt
 
+EPS = 1e-12  # beside the length of the churn's gradient, which is 0 where an update changed nothing
+
 
 @dataclass
 class Churned:
@@ -25,19 +27,18 @@ class Churned:
     Args:
         observations: (B, ...).
         outputs: of each head that decides, (B, outputs).
-        pulls: (2,), of the gradient of the loss and of that of the churn.
-        updates: on which churn was measured.
+        pulls: (2,), of the gradient of the loss and of that of the churn. They start at 0, which their ratio forgets.
     """
 
     observations: Tensor
     outputs: dict[str, Tensor]
     pulls: Tensor = field(default_factory=lambda: torch.zeros(2, dtype=torch.float64))
-    updates: int = 0
 
 
 @mitigations.register(
     "c_chain",
-    cite="arXiv:2506.00592 (continual churn approximated reduction); churn: arXiv:2409.04792",
+    cite="arXiv:2506.00592 (continual churn approximated reduction), and the authors' code, "
+    "github.com/bluecontra/C-CHAIN; churn: arXiv:2409.04792",
     null={"share": 0.0},
     promises=Promises(function="n/a", touches=("hidden", "heads", "norms", "extra")),
 )
@@ -51,11 +52,11 @@ class CChain(Mitigation):
     time are taken for one), and a critic stays free. Churn grows as the neural tangent kernel loses its rank; less of
     it keeps the gradients of different samples apart.
 
-    They set lambda so that churn is a share of the loss, |L| / churn times 0.01 to 0.05, by running means; a hook knows
-    gradients and no loss, so here the churn's gradient is a `share` of the length of the loss's, over the parameters
-    that both reach, by running means too. The batch is drawn one update ahead. A pass forward and one forward and back
-    are added to each update. It slows learning where the whole function has to change at once, and pulls back for one
-    update what a reset has changed.
+    They set lambda so that churn is a share of the loss (PPO: of the policy's), |L| / churn times 0.01 for DQN and 0.05
+    for PPO on locomotion, by running means; a hook knows gradients and no loss, so here the churn's gradient is a
+    `share` of the length of the loss's, over the parameters that both reach, by running means too. The batch is drawn
+    one update ahead. A pass forward and one forward and back are added to each update. It slows learning where the
+    whole function has to change at once, and pulls back for one update what a reset has changed.
 
     Args:
         share: of the gradient. More keeps outputs stiller and learns slower; less is nearer to `none`.
@@ -78,7 +79,7 @@ class CChain(Mitigation):
         observations = learner.observations(self.batch)
         with torch.no_grad():
             outputs = _outputs(learner, observations)
-        self._last = Churned(observations, outputs, *(() if last is None else (last.pulls, last.updates)))
+        self._last = Churned(observations, outputs, *([] if last is None else [last.pulls]))
 
     def _reduce(self, learner: Learner, last: Churned) -> None:
         with torch.enable_grad():
@@ -87,10 +88,9 @@ class CChain(Mitigation):
             pairs = gradient_of(learner, churn)
         lengths = [get_total_norm(side).item() for side in zip(*pairs, strict=True)]
         last.pulls.lerp_(torch.tensor(lengths, dtype=torch.float64), 1 - self.decay)
-        last.updates += 1
-        loss, churned = (last.pulls / (1 - self.decay**last.updates)).tolist()
+        loss, churned = last.pulls.tolist()
         for gradient, pull in pairs:
-            gradient.add_(pull, alpha=self.share * loss / (churned + 1e-8))
+            gradient.add_(pull, alpha=self.share * loss / (churned + EPS))
 
     def state_dict(self) -> dict[str, Any]:
         """Return the reference batch, what was said of it, and the running means."""
@@ -98,15 +98,13 @@ class CChain(Mitigation):
         if last is None:
             return {}
         outputs = {name: tensor.clone() for name, tensor in last.outputs.items()}
-        observations, pulls = last.observations.clone(), last.pulls.clone()
-        return {"observations": observations, "outputs": outputs, "pulls": pulls, "updates": last.updates}
+        return {"observations": last.observations.clone(), "outputs": outputs, "pulls": last.pulls.clone()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take back what `state_dict` returned."""
         if state:
             outputs = {name: tensor.clone() for name, tensor in state["outputs"].items()}
-            observations, pulls = state["observations"].clone(), state["pulls"].clone()
-            self._last = Churned(observations, outputs, pulls, int(state["updates"]))
+            self._last = Churned(state["observations"].clone(), outputs, state["pulls"].clone())
 
 
 def _outputs(learner: Learner, observations: Tensor) -> dict[str, Tensor]:

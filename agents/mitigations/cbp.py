@@ -116,7 +116,8 @@ class ContinualBackprop(Mitigation):
     def _step(self, learner: Learner, layer: Layer, activation: Tensor) -> int:
         utility, ledger = UTILITIES[self.utility], self._ledger(layer, activation)
         ledger.updates += 1
-        mean = self._running_mean(ledger, layer, activation) if self._centred() else ledger.mean
+        centred = utility.centred or self.compensation == "running"
+        mean = self._running_mean(ledger, layer, activation) if centred else ledger.mean
         ledger.utility.lerp_(utility.of(Evidence(layer, activation, mean)), 1 - self.decay)
         mature = ledger.births < ledger.updates - self.maturity
         ledger.due += self.replacement_rate * np.count_nonzero(mature)
@@ -125,7 +126,9 @@ class ContinualBackprop(Mitigation):
         ranks = utility.judge(ledger.utility / (1 - self.decay**ledger.age), learner.rng)
         units = least(ranks, torch.as_tensor(mature, device=ranks.device), int(ledger.due))
         ledger.due -= int(ledger.due)
-        ledger.utility[units], ledger.mean[layer.numbers(units)] = 0.0, 0.0
+        ledger.utility.masked_fill_(units, 0.0)
+        if centred:
+            ledger.mean.masked_fill_(layer.numbers(units), 0.0)
         ledger.births[units.cpu().numpy()] = ledger.updates
         means = mean if self.compensation == "running" else layer.means(activation)
         return reset_units(learner, layer, units, compensate=means, moments=self.moments, target=self.target)
@@ -135,9 +138,6 @@ class ContinualBackprop(Mitigation):
             nothing = torch.zeros_like(activation[0])
             self._ledgers[layer.name] = Ledger(nothing, layer.numbers(nothing), np.zeros(len(nothing), np.int64))
         return self._ledgers[layer.name]
-
-    def _centred(self) -> bool:
-        return UTILITIES[self.utility].centred or self.compensation == "running"
 
     def _running_mean(self, ledger: Ledger, layer: Layer, activation: Tensor) -> Tensor:
         """Bring the mean activation up to date and return it, the bias of its start at 0 corrected."""

@@ -10,13 +10,15 @@ from torch import nn
 
 from lopgym.agents.initialisers import Affine
 from lopgym.agents.learner import Learner
-from lopgym.agents.mitigations import Mitigation, mitigations
+from lopgym.agents.mitigations import mitigations
 from lopgym.agents.mitigations.columns import forget_outgoing, in_target, silence
 from lopgym.agents.mitigations.likeness import Likeness, change_bound, likeness, move, overlap, rows_of
+from lopgym.agents.mitigations.triggered import Periodic
 from lopgym.agents.mitigations.witness import Witness, is_normed, is_read_directly, look
 from lopgym.agents.network import Layer
 from lopgym.agents.promises import Promises
 from lopgym.agents.reset_units import reset_units
+from lopgym.agents.triggers import When
 from lopgym.bounds import Fraction, PositiveInt
 from lopgym.probes.slopes import output_slopes
 
@@ -32,7 +34,7 @@ from lopgym.probes.slopes import output_slopes
     ),
 )
 @dataclass(kw_only=True, eq=False)
-class CloneRelease(Mitigation):
+class CloneRelease(Periodic):
     """Give the outgoing weights of all but one of a cluster of clones to that one, and the others a fresh start.
 
     Units that say the same up to a factor, h_v = a_v h_s + c_v, are one feature: nothing is lost if the survivor s is
@@ -48,13 +50,15 @@ class CloneRelease(Mitigation):
 
     Behind a norm a fresh row would move the statistics of the whole layer: there clones keep their incoming weights,
     and part by themselves, as a split that is read unequally lies on no manifold. Layers that are not read directly,
-    such as residual ones, are left alone. The survivor keeps its moments, for its gradient stays what it was.
+    such as residual ones, are left alone. The survivor keeps its moments: the gradient of its outgoing weights stays
+    what it was; that of its incoming ones becomes the cluster's sum, which Adam takes a while to notice.
     It hurts where near clones carry a small difference that matters, and where units have to be alike.
 
     Reports `released_units`, in all and by layer, `reader_change_bound` and, where no norm follows, `change_bound`, the
     bound on the outputs: both add up over the sweeps between two entries of the log.
 
     Args:
+        when: a trigger: the word `updates` for every `every` updates, or another one.
         every: updates between two sweeps; more often catches clones earlier, and gives them less time to part.
         batch: recent observations on which units are compared; more of them tell more units apart.
         threshold: correlation above which units are clones; lower releases more and changes the function more; 1: none.
@@ -62,6 +66,7 @@ class CloneRelease(Mitigation):
         target: also release the units in the target network, by the same factors; if not, it follows later.
     """
 
+    when: When = "updates"
     every: PositiveInt = 200
     batch: PositiveInt = 256
     threshold: Fraction = 0.99
@@ -69,9 +74,9 @@ class CloneRelease(Mitigation):
     target: bool = False
 
     @torch.no_grad()
-    def after_step(self, learner: Learner) -> None:
-        """Sweep every `every` updates."""
-        if learner.updates % self.every or self.threshold >= 1:
+    def act(self, learner: Learner) -> None:
+        """Sweep."""
+        if self.threshold >= 1:
             return
         seen = look(learner, self.batch)
         report = {"released_units": 0.0}
@@ -113,10 +118,12 @@ def gain(learner: Learner, module: Affine, seen: Witness) -> float:
     """Bound how much longer a change of what `module` returns can be in the outputs: 1 of a head.
 
     The product of the spectral norms of the maps behind it, and of the steepest slopes of the activations; infinite
-    where a norm divides or a layer is read by more than its outgoing maps.
+    where a norm divides, as it does behind a residual stream, or a layer is read by more than its outgoing maps.
     """
+    if any(module is head for head in learner.heads.values()):
+        return 1.0
     readers = [layer for layer in learner.layers if layer.incoming is module]
-    found = 0.0 if readers else 1.0
+    found = 0.0 if readers else math.inf
     for layer in readers:
         if is_normed(layer, seen) or not is_read_directly(layer, seen):
             return math.inf

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from lopgym.agents.learner import Learner
 from lopgym.agents.mitigations import mitigations
+from lopgym.agents.mitigations.extra_passes import decides
 from lopgym.agents.mitigations.forgetting import clear, trained
 from lopgym.agents.mitigations.recycling import recent_activations
 from lopgym.agents.mitigations.shrink_perturb import fresh_init
@@ -17,8 +18,6 @@ from lopgym.agents.promises import Promises
 from lopgym.agents.triggers import When
 from lopgym.bounds import Fraction, NonNegativeFloat, PositiveInt
 from lopgym.probes.dormant import dormancy_scores
-
-ACTING = "actor."  # layers of the network that acts; a DQN has but one
 
 
 @mitigations.register(
@@ -36,18 +35,18 @@ class DrM(Periodic):
     optimizer forgets all, and the target is mixed with the same theta' and keeps its lag.
 
     It is the perturbation alone: DrM (Xu et al. 2023) also explores by dormancy and adds a value target. Its code
-    judges a unit by its pre-activation, counts outputs as units, and draws a second theta' for the target. Even without
-    dormant units 1 - `most` of the network is lost, which hurts short tasks. Reports `acts` and the sum of
-    `dormant_fraction` over them.
+    judges a unit by its pre-activation, counts outputs as units, draws a second theta' for the target, leaves
+    convolutions alone, and sets `most` task by task, from 0.6 to 1. Even without dormant units 1 - `most` of the
+    network is lost, which hurts short tasks. Reports `acts` and the sum of `dormant_fraction` over them.
 
     Args:
-        rate: how fast dormancy costs old weights.
+        rate: how fast dormancy costs old weights. Higher comes to `least` at fewer dormant units.
         least: share of the old weights that always stays. Lower forgets more of a dormant network.
         most: share of the old weights that stays if no unit is dormant. 1 leaves a healthy network alone.
         tau: greatest score of a dormant unit. Higher counts more units as dormant.
-        batch: recent observations on which units are judged.
+        batch: recent observations on which units are judged. More spare units that are rarely on, and cost more.
         when: a trigger: the word `updates` for every `every` updates, or another one.
-        every: updates between two acts, if `when` is the word `updates`.
+        every: updates between two acts, if `when` is the word `updates`. Fewer lose more of what was learned.
 
     Raises:
         ValueError: `least` is above `most`.
@@ -82,8 +81,8 @@ class DrM(Periodic):
     def dormant(self, learner: Learner) -> float:
         """Return the share of dormant units of the network that acts."""
         seen = recent_activations(learner, self.batch)
-        acting = [name for name in seen if name.startswith(ACTING)] or list(seen)
-        return float(torch.cat([dormancy_scores(seen[name]) <= self.tau for name in acting]).double().mean())
+        dormant = [dormancy_scores(activation) <= self.tau for name, activation in seen.items() if decides(name)]
+        return float(torch.cat(dormant).double().mean())
 
 
 def _twins(learner: Learner) -> list[Tensor]:

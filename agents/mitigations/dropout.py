@@ -23,11 +23,16 @@ from lopgym.agents.promises import Promises
 class Dropout(Mitigation):
     """Silence each hidden output with probability `p` in training passes, and scale the others by 1 / (1 - p).
 
-    Units that compute the same then no longer receive the same error, so clones part. It draws from torch's global
-    generator, as dropout modules do; at p = 0 no module is built, since even then one would draw.
+    h <- m h / (1 - p), m ~ Bernoulli(1 - p) for each output, position and sample (Hinton et al. 2012; they scale at
+    test time instead). Units that compute the same then no longer receive the same error, so clones part. It draws from
+    torch's global generator, as dropout modules do; at p = 0 no module is built, since even then one would draw.
+
+    Acting, targets and probes see the whole network. It hurts where outputs are to be exact, as the values that a DQN
+    learns by regression, and in PPO, whose ratio to the policy that acted is no longer 1 before the first update.
+    Reports nothing.
 
     Args:
-        p: probability that an output is silenced.
+        p: probability that an output is silenced. Higher parts clones sooner and blurs what the network says more.
     """
 
     p: Annotated[float, Interval(ge=0, lt=1)] = 0.1

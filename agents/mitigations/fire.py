@@ -16,7 +16,6 @@ from lopgym.agents.mitigations.forgetting import FORGETTING
 from lopgym.agents.mitigations.triggered import Triggered
 from lopgym.agents.promises import Promises
 from lopgym.bounds import PositiveInt
-from lopgym.registry import nearest
 
 
 @mitigations.register(
@@ -40,34 +39,26 @@ class Fire(Triggered):
 
     Every singular value becomes s = sqrt(outputs / inputs), so that signals and gradients keep their size in all
     directions, while the singular vectors, what was learned, stay. The factor is computed by Newton-Schulz from
-    X = W / ||W||_F, X <- 1.5 X - 0.5 X X^T X; a direction weaker than about 1 / 60 of ||W||_F is raised, but not to the
-    full, by 10 iterations, and one of exactly 0 stays 0. A convolution is projected place by place of its kernel, with
+    X = W / ||W||_F, X <- 1.5 X - 0.5 X X^T X; 10 iterations bring a direction of 1 / 30 of ||W||_F to 0.98 s, one of
+    1 / 100 to 0.53 s, and leave one of exactly 0 at 0. A convolution is projected place by place of its kernel, with
     s / places. Biases and norm gains stay, and the target is synchronised.
 
     The authors' code projects output maps too: here `heads` asks for that, as a policy of large logits hardly explores.
-    Outputs change, most where few directions carried them. No cost but at an act. Reports `projections`.
+    With images they also begin a new optimizer, here `clear`; in their DQN convolutions alone are projected, and linear
+    maps go back to where they began. It hurts where outputs rested on few directions: they change most. No cost but at
+    an act. Reports `projections`.
 
     Args:
         iterations: of Newton-Schulz. More raise weak directions further; fewer spare them.
-        heads: also project the output maps.
+        heads: also project the output maps, which lengthens the small ones of a fresh policy.
         optimizer: `keep` leaves its state; `reset_moments` zeroes what it remembers of the projected weights, but not
-            its step count; `clear` forgets all of them.
+            its step count, so that first steps are long, as `optimizer_reset` says; `clear` forgets all of them.
         when: a trigger: `task`, the true task change, or any other.
-
-    Raises:
-        ValueError: a choice that does not exist.
     """
 
     iterations: PositiveInt = 10
     heads: bool = False
     optimizer: Literal["keep", "reset_moments", "clear"] = "keep"
-
-    def __post_init__(self) -> None:
-        """Refuse an unknown choice now, not at the first act."""
-        super().__post_init__()
-        if self.optimizer not in FORGETTING:
-            known = nearest(self.optimizer, FORGETTING)
-            raise ValueError(f"fire: optimizer={self.optimizer!r} does not exist; {known}")
 
     @torch.no_grad()
     def act(self, learner: Learner) -> None:
@@ -80,8 +71,8 @@ class Fire(Triggered):
         learner.report({"projections": len(weights)})
 
     def _weights(self, learner: Learner) -> Iterator[Tensor]:
-        for layer in learner.layers:
-            yield layer.incoming.weight
+        for _, module in learner.hidden_affines():
+            yield module.weight
         if self.heads:
             for head in learner.heads.values():
                 yield head.weight

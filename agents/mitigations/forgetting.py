@@ -13,10 +13,13 @@ def keep(optimizer: Optimizer, parameters: Iterable[Tensor]) -> None:
 
 
 def reset_moments(optimizer: Optimizer, parameters: Iterable[Tensor]) -> None:
-    """Zero what is remembered entry by entry, Adam's moments; step counts stay, and the bias correction with them."""
+    """Zero what is remembered entry by entry, Adam's moments; step counts stay, so that the moments pass for old ones.
+
+    Adam's first steps are then longer, not shorter: `OptimizerReset` says how much.
+    """
     for parameter in parameters:
-        for memory in optimizer.state.get(parameter, {}).values():
-            if isinstance(memory, Tensor) and memory.shape == parameter.shape:
+        for what, memory in optimizer.state.get(parameter, {}).items():
+            if what != "step" and isinstance(memory, Tensor) and memory.shape == parameter.shape:
                 memory.zero_()
 
 

@@ -10,11 +10,12 @@ import torch
 from torch import Tensor
 
 from lopgym.agents.learner import Learner
-from lopgym.agents.mitigations import Mitigation, mitigations
+from lopgym.agents.mitigations import mitigations
 from lopgym.agents.mitigations.forgetting import FORGETTING
+from lopgym.agents.mitigations.triggered import Periodic
 from lopgym.agents.promises import Promises
+from lopgym.agents.triggers import When
 from lopgym.bounds import Fraction, PositiveInt
-from lopgym.registry import nearest
 
 
 @mitigations.register(
@@ -31,68 +32,72 @@ from lopgym.registry import nearest
     ),
 )
 @dataclass(kw_only=True, eq=False)
-class HareTortoise(Mitigation):
-    """Hare and Tortoise: average the weights slowly, and every `every` updates set the network to the average.
+class HareTortoise(Periodic):
+    """Hare and Tortoise: average the weights slowly, and now and then set the network back to the average.
 
-    After each update, slow <- decay * slow + (1 - decay) * fast, for weights and buffers alike; then, every so often,
+    After each update, slow <- decay * slow + (1 - decay) * fast, for weights and buffers alike; when the trigger fires,
     fast <- slow. The hare, which learns and acts, forgets what it only memorised; the tortoise keeps what lasted. As in
-    the authors' code the optimizer keeps its state; they reset every 10 epochs, a period that is to be tuned here.
-    `log_std`, which belongs to no layer, goes on by itself. The target follows at its next update, and can be ahead of
-    a hare that has just gone back. With little decay the average is the network itself, and with much it is old: a
-    reset then costs what was learned since. No further passes, a copy of the weights. Reports `resets`.
+    the authors' code the optimizer keeps its state; they go back every 10 epochs of supervised learning, a period that
+    is to be tuned here. (There the two share their memory until the next update, which so sets the average to the
+    network; here the average goes on.) `log_std`, which belongs to no layer, goes on by itself. The target follows at
+    its next update, and can be ahead of a hare that has just gone back. No further passes, a copy of the weights.
+
+    With little decay the average is the network itself, and with much it is old: going back then costs what was learned
+    since. At a task change it goes back into the old task. Reports `resets`.
 
     Args:
         decay: of the average. More goes back further; 0 goes nowhere.
-        every: updates between two resets. More lets the hare run longer.
+        when: a trigger, of going back: the word `updates` for every `every` updates, or another one. The average
+            follows after every update, whatever it is.
+        every: updates between two resets, if `when` is the word `updates`. More lets the hare run longer.
         optimizer: `keep` leaves its state; `reset_moments` zeroes what it remembers of the averaged weights, but not
-            its step count; `clear` forgets all of them.
-
-    Raises:
-        ValueError: a choice that does not exist.
+            its step count, so that first steps are long, as `optimizer_reset` says; `clear` forgets all of them.
     """
 
     decay: Fraction = 0.999
+    when: When = "updates"
     every: PositiveInt = 4000
     optimizer: Literal["keep", "reset_moments", "clear"] = "keep"
     _slow: dict[str, Tensor] = field(default_factory=dict, init=False, repr=False)
 
-    def __post_init__(self) -> None:
-        """Refuse an unknown choice now, not at the first reset."""
-        super().__post_init__()
-        if self.optimizer not in FORGETTING:
-            known = nearest(self.optimizer, FORGETTING)
-            raise ValueError(f"hare_tortoise: optimizer={self.optimizer!r} does not exist; {known}")
-
     def begin(self, learner: Learner) -> None:
         """Start both at the same weights, if it acts from the start."""
+        super().begin(learner)
         if not self.active_from:
             self._start(learner)
 
     @torch.no_grad()
     def after_step(self, learner: Learner) -> None:
-        """Let the tortoise follow; when it is time, put the hare where the tortoise is."""
+        """Let the tortoise follow; when it is time, the hare goes back."""
         self._start(learner)
         fast = dict(_averaged(learner))
         for name, slow in self._slow.items():
             slow.mul_(self.decay).add_(fast[name], alpha=1 - self.decay)
-        if learner.updates % self.every == 0:
-            for name, slow in self._slow.items():
-                fast[name].copy_(slow)
-            weights = [tensor for tensor in fast.values() if tensor.requires_grad]
-            FORGETTING[self.optimizer](learner.optimizer, weights)
-            learner.report({"resets": 1})
+        super().after_step(learner)
+
+    @torch.no_grad()
+    def act(self, learner: Learner) -> None:
+        """Put the hare where the tortoise is."""
+        self._start(learner)
+        fast = dict(_averaged(learner))
+        for name, slow in self._slow.items():
+            fast[name].copy_(slow)
+        weights = [tensor for tensor in fast.values() if tensor.requires_grad]
+        FORGETTING[self.optimizer](learner.optimizer, weights)
+        learner.report({"resets": 1})
 
     def _start(self, learner: Learner) -> None:
-        """Called late, both are at the weights after the first update on which it acts."""
+        """Called late, both are at the weights at which it first acts."""
         if not self._slow:
             self._slow = {name: tensor.detach().clone() for name, tensor in _averaged(learner)}
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the tortoise."""
-        return {"slow": {name: tensor.clone() for name, tensor in self._slow.items()}}
+        """Return the tortoise, and what the trigger remembers."""
+        return super().state_dict() | {"slow": {name: tensor.clone() for name, tensor in self._slow.items()}}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take back what `state_dict` returned."""
+        super().load_state_dict(state)
         self._slow = {name: tensor.clone() for name, tensor in state["slow"].items()}
 
 

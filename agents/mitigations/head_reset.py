@@ -10,7 +10,6 @@ from lopgym.agents.mitigations import mitigations
 from lopgym.agents.mitigations.last_layers import draw_anew, last_maps
 from lopgym.agents.mitigations.triggered import Triggered
 from lopgym.agents.promises import Promises
-from lopgym.declared import fitted
 
 Optimizer = Literal["keep", "reset_moments", "clear"]
 
@@ -32,22 +31,15 @@ class HeadReset(Triggered):
 
     W, b <- those of a new network, in place, so that the optimizer keeps training them; the target is synchronised. It
     is the reset of the last layer of Nikishin et al. (2022). It helps where heads have overfitted old targets and does
-    nothing for dead units below; it hurts PPO's policy, which acts at random until its head has learned again.
+    nothing for dead units below; it hurts PPO's policy, which acts at random until its head has learned again. Rarer
+    resets lose less and leave heads longer as they are.
 
     Args:
         optimizer: `keep` leaves its state; `reset_moments` zeroes what it remembers of the heads, but not their step
-            counts; `clear` forgets both.
-
-    Raises:
-        ValueError: a choice that does not exist.
+            counts, so that first steps are long, as `optimizer_reset` says; `clear` forgets both.
     """
 
     optimizer: Optimizer = "clear"
-
-    def __post_init__(self) -> None:
-        """Refuse unknown choices now."""
-        super().__post_init__()
-        fitted("head_reset: optimizer", self.optimizer, Optimizer)
 
     def act(self, learner: Learner) -> None:
         """Draw the heads anew."""

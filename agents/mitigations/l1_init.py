@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
-import torch
+from torch import Tensor
 
-from lopgym.agents.learner import Learner
-from lopgym.agents.mitigations import Mitigation, mitigations
-from lopgym.agents.mitigations.start import Start
+from lopgym.agents.mitigations import mitigations
+from lopgym.agents.mitigations.towards_start import TowardsStart
 from lopgym.agents.promises import Promises
 from lopgym.bounds import NonNegativeFloat
 
 
 @mitigations.register(
     "l1_init",
-    cite="arXiv:2308.11958 sec. 5.3, choice of norm",
+    cite="arXiv:2308.11958 sec. 5.3, choice of norm; the authors' code, github.com/skumar9876/L2_Init",
     null={"strength": 0.0},
     promises=Promises(function="n/a", touches=("hidden", "heads")),
 )
 @dataclass(kw_only=True, eq=False)
-class L1Init(Mitigation):
+class L1Init(TowardsStart):
     """Pull weights back to where they began, all equally hard: add strength * sign(theta - theta_0) to the gradient.
 
     That is the gradient of strength * ||theta - theta_0||_1, zero where a weight stands at its start. So most weights
@@ -36,24 +33,7 @@ class L1Init(Mitigation):
     """
 
     strength: NonNegativeFloat = 1e-4
-    _start: Start = field(default_factory=Start, init=False, repr=False)
 
-    def begin(self, learner: Learner) -> None:
-        """Remember where the weights began. Called late, it is where they stood at the first pull."""
-        self._start.remember(learner)
-
-    @torch.no_grad()
-    def on_gradient(self, learner: Learner) -> None:
-        """Add the pull."""
-        if not self.strength:
-            return
-        for parameter, gradient, start in self._start.pairs(learner):
-            gradient.add_((parameter - start).sign_(), alpha=self.strength)
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return the weights at the start."""
-        return self._start.state_dict()
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take back what `state_dict` returned."""
-        self._start.load_state_dict(state)
+    def pull(self, parameter: Tensor, start: Tensor) -> Tensor:
+        """Return the sign of the way from the start."""
+        return (parameter - start).sign_()

@@ -22,8 +22,11 @@ from lopgym.agents.promises import Promises
 class LayerNorm(Mitigation):
     """Normalise what each hidden layer computes for a sample to mean 0 and variance 1, before the activation.
 
-    So no layer can drift to where all of its units are off. An image is normalised over channels and positions
-    together.
+    z <- (z - mean(z)) / sqrt(var(z) + 1e-5), over all units; of an image over channels and positions together. So no
+    layer can drift to where all of its units are off for a sample, and its gradients do not depend on how large its
+    pre-activations are. A single unit may still be off for every sample. It hurts where the size of an observation is
+    what matters, and layers of very few units; as weights grow, steps of the same size turn them less and less
+    (`normalise_and_project` keeps them from it). Reports nothing.
 
     Args:
         affine: learn a gain and a shift for every output. They can push units into the dead zone again.

@@ -11,7 +11,6 @@ from lopgym.agents.mitigations.last_layers import draw_anew, last_maps
 from lopgym.agents.mitigations.triggered import Triggered
 from lopgym.agents.promises import Promises
 from lopgym.bounds import PositiveInt
-from lopgym.declared import fitted
 
 Optimizer = Literal["keep", "reset_moments", "clear"]
 
@@ -40,21 +39,14 @@ class LayerReset(Triggered):
     images and keep its encoder. Norm gains stay. It hurts as `head_reset` does, and more, since features are lost.
 
     Args:
-        last: maps of each branch, the head counted. 1 is `head_reset`; more than there are is all of them.
+        last: maps of each branch, the head counted. More free more and forget more; 1 is `head_reset`, and more than
+            there are is all of them.
         optimizer: `keep` leaves its state; `reset_moments` zeroes what it remembers of these maps, but not their step
-            counts; `clear` forgets both.
-
-    Raises:
-        ValueError: a choice that does not exist.
+            counts, so that first steps are long, as `optimizer_reset` says; `clear` forgets both.
     """
 
     last: PositiveInt = 2
     optimizer: Optimizer = "clear"
-
-    def __post_init__(self) -> None:
-        """Refuse unknown choices now."""
-        super().__post_init__()
-        fitted("layer_reset: optimizer", self.optimizer, Optimizer)
 
     def act(self, learner: Learner) -> None:
         """Draw the last layers anew."""

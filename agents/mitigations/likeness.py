@@ -63,16 +63,17 @@ def likeness(rows: Tensor, samples: int, threshold: float, *, offsets: bool = Tr
     spread = matrices.covariances(products.clone(), middle, len(rows))
     order = spread.diagonal().argsort(descending=True, stable=True)
     labels = clusters(matrices.cosines(spread)[order][:, order], threshold)
-    survivor = torch.arange(len(order))
+    every = torch.arange(len(order), device=order.device)
+    survivor = every.clone()
     for label in range(int(labels.max()) + 1):
         members = order[labels == label]
         survivor[members] = members[0]
     moment = spread if offsets else products
     strength = moment.diagonal()[survivor]
-    factors = torch.where(strength > 0, moment[torch.arange(len(order)), survivor] / strength, 0.0)
+    factors = torch.where(strength > 0, moment[every, survivor] / strength, 0.0)
     shift = (middle - factors * middle[survivor]) if offsets else torch.zeros_like(middle)
     residual = rows.double() - factors * rows.double()[:, survivor] - shift
-    alone = survivor == torch.arange(len(order))
+    alone = survivor == every
     return Likeness(
         survivor,
         factors.where(~alone, 1.0),

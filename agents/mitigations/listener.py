@@ -23,21 +23,19 @@ class Listener:
 
     def __init__(self) -> None:
         """Hear nothing yet."""
-        self._modules: list[nn.Module] = []
+        self._layers: Sequence[Layer] = ()
         self._handles: list[RemovableHandle] = []
         self._heard: dict[str, Tensor] = {}
         self._units: dict[str, int] = {}
 
     def listen(self, layers: Sequence[Layer]) -> None:
         """Listen to these layers and to no others; nothing happens if they are listened to already."""
-        modules = [self._ear(layer) for layer in layers]
-        if modules != self._modules:
-            self.close()
-            self._modules = modules
-            self._units = {layer.name: len(layer.incoming.weight) for layer in layers}
-            self._handles = [
-                m.register_forward_hook(partial(self._hear, layers[i].name)) for i, m in enumerate(modules)
-            ]
+        if layers is self._layers:
+            return
+        self.close()
+        self._layers = layers
+        self._units = {layer.name: len(layer.incoming.weight) for layer in layers}
+        self._handles = [layer.activation.register_forward_hook(partial(self._hear, layer.name)) for layer in layers]
 
     def take(self) -> dict[str, Tensor]:
         """Return layer name -> (samples, U) of the last pass, and let go of it.
@@ -45,17 +43,18 @@ class Listener:
         Pixels of an image are samples, and so are the numbers that an activation such as CReLU returns for a unit.
         """
         heard, self._heard = self._heard, {}
-        return {name: output.movedim(1, -1).reshape(-1, self._units[name]) for name, output in heard.items()}
+        return {name: _rows(output, self._units[name]) for name, output in heard.items()}
 
     def close(self) -> None:
         """Stop listening."""
         for handle in self._handles:
             handle.remove()
-        self._modules, self._handles = [], []
-
-    def _ear(self, layer: Layer) -> nn.Module:
-        return layer.activation
+        self._layers, self._handles = (), []
 
     def _hear(self, name: str, module: nn.Module, inputs: Any, output: Tensor) -> None:
         if torch.is_grad_enabled() and module.training:
             self._heard[name] = output.detach()
+
+
+def _rows(output: Tensor, units: int) -> Tensor:
+    return output if output.shape[1:] == (units,) else output.movedim(1, -1).reshape(-1, units)

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import torch
 from annotated_types import Interval
+from torch import Tensor
 from torch.optim import Adam, Optimizer
 
 from lopgym.agents.learner import Learner
@@ -31,12 +32,13 @@ class MuonAndAdam(Around):
         """Begin with Adam for all."""
         super().__init__(base)
         self.options = options
+        self.muon: torch.optim.Muon | None = None  # made once there are matrices to give it
         for group in self.param_groups:
             group["muon"] = []
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what a copy needs."""
-        return super().__getstate__() | {"options": self.options}
+        return super().__getstate__() | {"options": self.options, "muon": None}
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
@@ -47,10 +49,15 @@ class MuonAndAdam(Around):
         self.base.step()
         for group in self.param_groups:
             if matrices := [p for p in self._share(group, muon=True) if p.grad is not None]:
-                muon = torch.optim.Muon(matrices, lr=group["lr"], **self.options)
-                muon.state = self.state
-                muon.step()  # type: ignore[no-untyped-call]  # torch's
+                self._step_muon(matrices, group["lr"])
         return loss
+
+    def _step_muon(self, matrices: list[Tensor], lr: float) -> None:
+        if self.muon is None:
+            self.muon = torch.optim.Muon(matrices, **self.options)
+        self.muon.param_groups[0].update(params=matrices, lr=lr)
+        self.muon.state = self.state
+        self.muon.step()  # type: ignore[no-untyped-call]  # torch's
 
     def _share(self, group: dict[str, Any], *, muon: bool) -> list[Any]:
         return [p for place, p in enumerate(group["params"]) if (place in group["muon"]) is muon]
@@ -90,7 +97,7 @@ class Muon(Mitigation):
 
     def begin(self, learner: Learner) -> None:
         """Say which parameters are weights of fully connected hidden layers."""
-        hidden = {id(layer.incoming.weight) for layer in learner.layers if layer.incoming.weight.ndim == 2}
+        hidden = {id(module.weight) for _, module in learner.hidden_affines() if module.weight.ndim == 2}
         for group in learner.optimizer.param_groups:
             group["muon"] = [place for place, p in enumerate(group["params"]) if id(p) in hidden]
 

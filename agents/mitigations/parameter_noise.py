@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
+from lopgym.agents.draws import normal_like
 from lopgym.agents.learner import Learner
 from lopgym.agents.mitigations import mitigations
 from lopgym.agents.mitigations.triggered import Periodic
@@ -31,7 +32,7 @@ class ParameterNoise(Periodic):
     Args:
         sigma: deviation of the noise of an entry. Higher parts clones sooner and drowns what was learned.
         when: a trigger: the word `updates` for every `every` updates, or another one.
-        every: updates between two acts, if `when` is the word `updates`.
+        every: updates between two acts, if `when` is the word `updates`. Fewer wander further.
     """
 
     sigma: NonNegativeFloat = 1e-3
@@ -43,4 +44,4 @@ class ParameterNoise(Periodic):
         """Perturb."""
         if self.sigma:
             for parameter in learner.weights_and_biases():
-                parameter.add_(torch.empty_like(parameter).normal_(generator=learner.rng), alpha=self.sigma)
+                parameter.add_(normal_like(parameter, learner.rng), alpha=self.sigma)

@@ -48,8 +48,8 @@ class Parseval(Mitigation):
         """Add the penalty's gradient."""
         if not self.strength:
             return
-        for layer in learner.layers:
-            weight = layer.incoming.weight
+        for _, module in learner.hidden_affines():
+            weight = module.weight
             if weight.grad is not None:
                 rows = as_matrix(weight)
                 excess = rows @ rows.T

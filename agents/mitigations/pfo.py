@@ -15,12 +15,12 @@ from lopgym.agents.mitigations.extra_passes import decides, given, penalise
 from lopgym.agents.promises import Promises
 from lopgym.bounds import NonNegativeFloat, PositiveInt
 from lopgym.probes.recording import swapped
-from lopgym.registry import nearest
 
 
 @mitigations.register(
     "pfo",
-    cite="arXiv:2405.00662 (proximal feature optimization)",
+    cite="arXiv:2405.00662 (proximal feature optimization), and the authors' code, "
+    "github.com/CLAIRE-Labo/no-representation-no-trust",
     null={"strength": 0.0},
     promises=Promises(function="n/a", touches=("hidden", "norms", "extra")),
 )
@@ -28,20 +28,18 @@ from lopgym.registry import nearest
 class PFO(Mitigation):
     """Proximal feature optimisation: keep pre-activations near what they were when the data were collected.
 
-    Loss + strength * E mean_u (phi_u(s) - phi_old,u(s))^2, phi being what the activations are given. PPO clips the
-    policy but not its features, whose pre-activations may grow without end from rollout to rollout and lose their rank.
-    phi_old is the network as it was when the rollout ended; DQN has no rollout to hold on to, so there it is the target
-    network. As in the authors' runs the critic stays free. They penalise the minibatch learned; here it is a batch of
-    recent observations, of the same rollout or replay. A pass forward and one forward and back are added to each
-    update, and a copy of the weights is kept for PPO. It slows the learning of features that a new task needs.
+    Loss + strength * E mean_u (phi_u(s) - phi_old,u(s))^2, phi being what the activations are given and u the units of
+    all chosen layers together, each place of an image one. PPO clips the policy but not its features, whose
+    pre-activations may grow without end from rollout to rollout and lose their rank. phi_old is the network as it was
+    when the rollout ended; DQN has no rollout to hold on to, so there it is the target network. As in the authors' runs
+    the critic stays free. They penalise the minibatch learned; here it is a batch of recent observations, of the same
+    rollout or replay. A pass forward and one forward and back are added to each update, and a copy of the weights is
+    kept for PPO. It slows the learning of features that a new task needs.
 
     Args:
-        strength: of the pull, 1 in the paper. More keeps features stiller; less is nearer to `none`.
+        strength: of the pull, 1 or 10 in the authors' runs. More keeps features stiller; less is nearer to `none`.
         layers: `last`: the features, which the head reads; `all`: every hidden layer.
         batch: recent observations. More steadies the pull and costs more.
-
-    Raises:
-        ValueError: a choice of layers that does not exist.
     """
 
     strength: NonNegativeFloat = 1.0
@@ -49,12 +47,6 @@ class PFO(Mitigation):
     batch: PositiveInt = 64
     _old: dict[str, Tensor] = field(default_factory=dict, init=False, repr=False)
     _steps: int = field(default=-1, init=False, repr=False)
-
-    def __post_init__(self) -> None:
-        """Refuse an unknown choice now, not at the first update."""
-        super().__post_init__()
-        if self.layers not in ("last", "all"):
-            raise ValueError(f"pfo: layers={self.layers!r} does not exist; {nearest(self.layers, ('last', 'all'))}")
 
     def on_gradient(self, learner: Learner) -> None:
         """Add the gradient of the pull."""
@@ -65,8 +57,8 @@ class PFO(Mitigation):
             old = given(learner, modules, observations)
         with torch.enable_grad():
             now = given(learner, modules, observations)
-            pull = torch.stack([(now[name] - old[name]).square().mean() for name in modules]).sum()
-            penalise(learner, pull, self.strength)
+            moved = torch.cat([(now[name] - old[name]).flatten(1) for name in modules], dim=1)
+            penalise(learner, moved.square().mean(), self.strength)
 
     def _modules(self, learner: Learner) -> dict[str, nn.Module]:
         heads = {id(head) for head in learner.heads.values()}

@@ -25,7 +25,8 @@ def singular_vectors(matrix: Tensor, left: Tensor, iterations: int = 1) -> tuple
         right = torch.nn.functional.normalize(matrix.T @ left, dim=0)
         turned = matrix @ right
         length = torch.linalg.vector_norm(turned)
-        left = torch.where(length > 0, turned / length.clamp(min=torch.finfo(length.dtype).tiny), left)
+        if float(length) > 0:
+            left = turned / length.clamp(min=torch.finfo(length.dtype).tiny)
     return left, right
 
 

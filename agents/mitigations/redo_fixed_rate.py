@@ -11,15 +11,19 @@ import torch
 from torch import Tensor
 
 from lopgym.agents.learner import Learner
-from lopgym.agents.mitigations import Mitigation, mitigations
+from lopgym.agents.mitigations import mitigations
 from lopgym.agents.mitigations.recycling import RECYCLES, recent_activations, recycle
+from lopgym.agents.mitigations.triggered import Triggered
 from lopgym.agents.mitigations.unit_utility import UTILITIES, Evidence
 from lopgym.agents.network import Layer
+from lopgym.agents.triggers import Trigger, When
+from lopgym.agents.triggers.updates import Updates
 from lopgym.bounds import Fraction, PositiveInt
 from lopgym.probes.dormant import dormancy_scores
 
 ScoreName = Literal["redo", "redo_inverted", "random", "cbp"]
 Score = Callable[[Layer, Tensor, torch.Generator], Tensor]
+PERIOD = 200  # updates between two sweeps, if `when` is the word `updates`
 
 
 def _shuffled(layer: Layer, activation: Tensor, rng: torch.Generator) -> Tensor:
@@ -46,7 +50,7 @@ SCORES: Mapping[ScoreName, Score] = {
     promises=RECYCLES,
 )
 @dataclass(kw_only=True, eq=False)
-class ReDoFixedRate(Mitigation):
+class ReDoFixedRate(Triggered):
     """Recycle a given share of each layer's units, those of least score, whether they are dormant or not.
 
     The share begins at `rate` and falls as rate * cos(pi/2 * updates / until), then nothing happens any more. It is
@@ -60,7 +64,8 @@ class ReDoFixedRate(Mitigation):
         score: what units are ranked by; the least go.
         rate: share of a layer's units that is recycled at first. More forget more.
         until: updates after which it ends.
-        every: updates between two sweeps. Fewer leave a new unit less time to become useful.
+        when: a trigger: the word `updates` for every 200 updates, or another one. More often leaves a new unit less
+            time to become useful.
         batch: recent observations on which units are judged. More cost more.
         moments: also zero the optimizer's moments of the weights that were reset.
         target: also reset the units in the target network.
@@ -69,15 +74,19 @@ class ReDoFixedRate(Mitigation):
     score: ScoreName = "redo"
     rate: Fraction = 0.3
     until: PositiveInt = 10**8
-    every: PositiveInt = 200
+    when: When = "updates"
     batch: PositiveInt = 256
     moments: bool = True
     target: bool = False
 
+    def make_trigger(self) -> Trigger:
+        """Return the trigger that `when` means."""
+        return Updates(every=PERIOD) if self.when == "updates" else super().make_trigger()
+
     @torch.no_grad()
-    def after_step(self, learner: Learner) -> None:
-        """Sweep every `every` updates, before `until`."""
-        if learner.updates % self.every or learner.updates >= self.until or not self.rate:
+    def act(self, learner: Learner) -> None:
+        """Sweep, before `until`."""
+        if learner.updates >= self.until or not self.rate:
             return
         share = self.rate * math.cos(math.pi / 2 * learner.updates / self.until)
         seen = recent_activations(learner, self.batch)

@@ -28,7 +28,8 @@ class Reset(Triggered):
     theta <- theta' ~ init, every parameter in place, `log_std` and norm gains among them, so that the optimizer keeps
     training all; the target is synchronised (Nikishin et al. 2022, whose full resets are of SAC every 2e5 steps, the
     replay buffer kept). At every task change it is `fresh`. It hurts whenever there is no buffer to learn again from,
-    as in PPO, and in short tasks. Rarer resets lose less and leave more of a lost plasticity lost.
+    as in PPO, whose rollout is another policy's from then on if it acts between two updates, and in short tasks. Rarer
+    resets lose less and leave more of a lost plasticity lost.
     """
 
     def act(self, learner: Learner) -> None:

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from lopgym.agents.draws import normal_like
 from lopgym.agents.learner import Learner
 from lopgym.agents.mitigations import mitigations
 from lopgym.agents.mitigations.forgetting import FORGETTING, trained
@@ -18,7 +19,6 @@ from lopgym.agents.promises import Promises
 from lopgym.agents.triggers import When
 from lopgym.agents.triggers.updates import Updates
 from lopgym.bounds import Fraction, NonNegativeFloat, PositiveInt
-from lopgym.registry import nearest
 
 
 @mitigations.register(
@@ -49,14 +49,11 @@ class ShrinkPerturb(Periodic):
         shrink: factor of the old weights. Lower forgets more and frees more.
         perturb: factor of the noise. Higher parts clones and wakes units sooner, and costs more of what was learned.
         when: a trigger: `task`, the true task change; the word `updates` for every `every` updates; or another one.
-        every: updates between two acts, if `when` is the word `updates`.
+        every: updates between two acts, if `when` is the word `updates`. Fewer forget faster.
         noise: `fresh_init`: a newly initialised network, another one each time; `fixed_init`: the network as it was at
             first, the same each time, so that weights are pulled to it; `gaussian`: standard normal numbers.
         optimizer: `keep` leaves its state; `reset_moments` zeroes what it remembers of the perturbed weights, but not
-            its step count; `clear` forgets all.
-
-    Raises:
-        ValueError: a choice that does not exist.
+            its step count, so that first steps are long, as `optimizer_reset` says; `clear` forgets all.
     """
 
     shrink: Fraction = 0.5
@@ -66,13 +63,6 @@ class ShrinkPerturb(Periodic):
     noise: Literal["fresh_init", "fixed_init", "gaussian"] = "fresh_init"
     optimizer: Literal["keep", "reset_moments", "clear"] = "keep"
     _start: Start = field(default_factory=Start, init=False, repr=False)
-
-    def __post_init__(self) -> None:
-        """Refuse unknown choices now, not at the first task change."""
-        super().__post_init__()
-        for option, known in {"noise": NOISES, "optimizer": FORGETTING}.items():
-            if (choice := getattr(self, option)) not in known:
-                raise ValueError(f"shrink_perturb: {option}={choice!r} does not exist; {nearest(choice, known)}")
 
     def begin(self, learner: Learner) -> None:
         """Remember where the weights began, if that is the noise."""
@@ -115,7 +105,7 @@ def _fixed_init(learner: Learner, start: Start) -> list[Tensor]:
 
 
 def _gaussian(learner: Learner, start: Start) -> list[Tensor]:
-    return [torch.empty_like(p).normal_(generator=learner.rng) for p in learner.weights_and_biases()]
+    return [normal_like(p, learner.rng) for p in learner.weights_and_biases()]
 
 
 NOISES: Mapping[str, Callable[[Learner, Start], list[Tensor]]] = {

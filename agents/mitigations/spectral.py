@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lopgym.agents.initialisers import Affine, bias_of
+from lopgym.agents.draws import normal_like
+from lopgym.agents.initialisers import bias_of
 from lopgym.agents.learner import Learner
 from lopgym.agents.mitigations import Mitigation, mitigations
 from lopgym.agents.mitigations.power_iteration import as_matrix, singular_vectors
@@ -52,10 +53,8 @@ class Spectral(Mitigation):
         """Add the penalty's gradient."""
         if not self.strength:
             return
-        for name, module in learner.affines():
-            if module.weight.grad is not None:
-                pull = self._pull(learner, name, module)
-                module.weight.grad.add_(pull.view_as(module.weight), alpha=self.strength)
+        self._pull_to_one(learner)
+        for _, module in learner.affines():
             self._pull_to_zero(bias_of(module))
         for norm in norms(learner.network):
             if norm.weight.grad is not None:
@@ -63,16 +62,27 @@ class Spectral(Mitigation):
             if getattr(norm, "bias", None) is not None:
                 self._pull_to_zero(norm.bias)
 
-    def _pull(self, learner: Learner, name: str, module: Affine) -> Tensor:
-        """Return d (sigma^k - 1)^2 / dW = 2 k (sigma^k - 1) sigma^(k - 1) u v^T, for W as (units, inputs)."""
-        matrix, iterations = as_matrix(module.weight), 1
+    def _pull_to_one(self, learner: Learner) -> None:
+        """Add d (sigma^k - 1)^2 / dW = 2 k (sigma^k - 1) sigma^(k - 1) u v^T, for each W as (units, inputs)."""
+        weights = {name: module.weight for name, module in learner.affines() if module.weight.grad is not None}
+        if not weights:
+            return
+        found = [self._largest(learner, name, as_matrix(weight)) for name, weight in weights.items()]
+        sigma = torch.stack([largest for _, _, largest in found])
+        slopes = 2 * self.k * (sigma**self.k - 1) * sigma ** (self.k - 1)
+        for weight, (left, right, _), slope in zip(weights.values(), found, slopes, strict=True):
+            assert weight.grad is not None
+            weight.grad.add_(torch.outer(left, right).mul_(slope).view_as(weight), alpha=self.strength)
+
+    def _largest(self, learner: Learner, name: str, matrix: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return u, v and sigma_1, as far as they are known."""
+        iterations = 1
         if name not in self._left:
-            drawn = matrix.new_empty(len(matrix)).normal_(generator=learner.rng)
+            drawn = normal_like(matrix[:, 0], learner.rng)
             self._left[name], iterations = nn.functional.normalize(drawn, dim=0), FIRST_ITERATIONS
         left, right = singular_vectors(matrix, self._left[name], iterations)
         self._left[name] = left
-        sigma = left @ matrix @ right
-        return torch.outer(left, right) * (2 * self.k * (sigma**self.k - 1) * sigma ** (self.k - 1))
+        return left, right, left @ matrix @ right
 
     def _pull_to_zero(self, vector: Tensor) -> None:
         """Add d ||b||^(2k) / db = 2 k ||b||^(2k - 2) b."""

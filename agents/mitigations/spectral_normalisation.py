@@ -13,9 +13,7 @@ from lopgym.agents.mitigations import Mitigation, mitigations
 from lopgym.agents.mitigations.power_iteration import as_matrix, singular_vectors
 from lopgym.agents.network import NetworkSpec
 from lopgym.agents.promises import Promises
-from lopgym.registry import nearest
 
-LAYERS = ("last", "hidden")
 FIRST_ITERATIONS = 15  # at the initial weights, from a fixed random vector; afterwards one in every training pass
 
 
@@ -40,20 +38,9 @@ class SpectralNormalisation(Mitigation):
 
     Args:
         layers: `last`: the hidden layer before the heads, which the paper finds enough; `hidden`: all hidden layers.
-
-    Raises:
-        ValueError: a choice that does not exist.
     """
 
     layers: Literal["last", "hidden"] = "last"
-
-    def __post_init__(self) -> None:
-        """Refuse an unknown choice."""
-        super().__post_init__()
-        if self.layers not in LAYERS:
-            raise ValueError(
-                f"spectral_normalisation: layers={self.layers!r} does not exist; {nearest(self.layers, LAYERS)}"
-            )
 
     def build_network(self, spec: NetworkSpec) -> NetworkSpec:
         """Let the chosen layers divide by their largest singular value."""

@@ -20,7 +20,7 @@ def lengths(theta: Tensor, growth: Tensor, threshold: float) -> Tensor:
     """Return ||theta|| t (1 + growth)^-10 of each cluster, t = `unlike(threshold)`.
 
     Args:
-        theta: length of all weights of the cluster.
+        theta: length of the cluster's weights.
         growth: of a split in one update, as a share of it; it counts as 1 at most, or rounding would swallow the split.
         threshold: resemblance above which units are clones.
 

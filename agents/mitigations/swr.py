@@ -9,11 +9,13 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from lopgym.agents.initialisers import Affine, Initialiser
 from lopgym.agents.learner import Learner
-from lopgym.agents.mitigations import Mitigation, mitigations
-from lopgym.agents.network import Layer
+from lopgym.agents.mitigations import mitigations
+from lopgym.agents.mitigations.triggered import Periodic
 from lopgym.agents.promises import Promises
 from lopgym.agents.reset_units import forget
+from lopgym.agents.triggers import When
 from lopgym.bounds import Fraction, PositiveInt
 
 UtilityName = Literal["gradient", "magnitude", "random"]
@@ -29,7 +31,8 @@ UTILITIES: Mapping[UtilityName, Callable[[Tensor, Tensor, torch.Generator], Tens
 def proportional(utility: Tensor, factor: float, rng: torch.Generator) -> Tensor:
     """Mark a share `factor` of the weights, those of least utility: bool, shaped like `utility`.
 
-    The fraction of a weight that is left over is one weight with that probability.
+    The fraction of a weight that is left over is one weight with that probability. Weights of equal utility, such as
+    those of dead units, go by chance: by their place it would be the same few in every sweep.
 
     >>> proportional(torch.tensor([[3.0, 1.0], [0.0, 2.0]]), 0.5, torch.Generator())
     tensor([[False,  True],
@@ -38,7 +41,8 @@ def proportional(utility: Tensor, factor: float, rng: torch.Generator) -> Tensor
     wanted = utility.numel() * factor
     count = int(wanted) + int(torch.rand((), generator=rng).item() < wanted % 1)
     chosen = torch.zeros(utility.numel(), dtype=torch.bool, device=utility.device)
-    chosen[utility.flatten().argsort(stable=True)[:count]] = True
+    shuffled = torch.randperm(utility.numel(), generator=rng).to(utility.device)
+    chosen[shuffled[utility.flatten()[shuffled].argsort(stable=True)[:count]]] = True
     return chosen.reshape(utility.shape)
 
 
@@ -65,7 +69,7 @@ PRUNES: Mapping[PruneName, Callable[[Tensor, float, torch.Generator], Tensor]] =
     promises=Promises("approximate", ("hidden", "moments"), unless={"moments": {"moments": (False,)}}),
 )
 @dataclass(kw_only=True, eq=False)
-class SelectiveWeightReinitialisation(Mitigation):
+class SelectiveWeightReinitialisation(Periodic):
     """Draw anew the least useful weights of each hidden layer, one by one and whichever units they belong to.
 
     A weight w with gradient g is worth |g w|, its `gradient` utility in the update just made; or |w|, its `magnitude`;
@@ -80,31 +84,35 @@ class SelectiveWeightReinitialisation(Mitigation):
         utility: what a weight is worth.
         prune: which are chosen: `proportional` or `threshold`.
         factor: share of the weights, or multiple of the mean. More forget more.
-        every: updates between two sweeps. Fewer leave a new weight less time to become useful.
+        when: a trigger: the word `updates` for every `every` updates, or another one.
+        every: updates between two sweeps, if `when` is the word `updates`. Fewer leave a new weight less time to become
+            useful.
         moments: also zero the optimizer's moments of the weights that were drawn anew.
     """
 
     utility: UtilityName = "gradient"
     prune: PruneName = "proportional"
     factor: Fraction = 0.01
+    when: When = "updates"
     every: PositiveInt = 200
     moments: bool = True
 
     @torch.no_grad()
-    def after_step(self, learner: Learner) -> None:
-        """Sweep every `every` updates."""
-        if learner.updates % self.every == 0 and self.factor:
-            learner.report({"reset_weights": sum(self._sweep(learner, layer) for layer in learner.layers)})
+    def act(self, learner: Learner) -> None:
+        """Sweep."""
+        if self.factor:
+            own = [(module, layer.initialiser) for layer in learner.layers for _, module in layer.affines()]
+            learner.report({"reset_weights": sum(self._sweep(learner, *one) for one in own)})
 
-    def _sweep(self, learner: Learner, layer: Layer) -> int:
-        weight = layer.incoming.weight
+    def _sweep(self, learner: Learner, module: Affine, initialiser: Initialiser) -> int:
+        weight = module.weight
         if weight.grad is None:
             return 0
         utility = UTILITIES[self.utility](weight, weight.grad, learner.rng)
         chosen = PRUNES[self.prune](utility, self.factor, learner.rng)
         if not bool(chosen.any()):
             return 0
-        drawn, _ = layer.initialiser(layer.incoming, learner.rng)
+        drawn, _ = initialiser(module, learner.rng)
         weight[chosen] = drawn[chosen]
         if self.moments:
             forget(learner.optimizer, weight, chosen)

@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from lopgym.agents.draws import normal_like
 from lopgym.agents.initialisers import Affine, bias_of
 from lopgym.agents.learner import Learner
-from lopgym.agents.mitigations import Mitigation, mitigations
+from lopgym.agents.mitigations import mitigations
+from lopgym.agents.mitigations.attentive import Attentive
 from lopgym.agents.mitigations.columns import forget_incoming, forget_outgoing, in_target, pack, silence, unpack
 from lopgym.agents.mitigations.likeness import rows_of
 from lopgym.agents.mitigations.split_size import lengths, step_size
-from lopgym.agents.mitigations.splitting import Clusters, Coupling, split
+from lopgym.agents.mitigations.splitting import Clusters, Coupling, Split, split
 from lopgym.agents.mitigations.waking import nearest_rows, waking_shift
 from lopgym.agents.mitigations.witness import Witness, is_normed, is_read_directly, look
 from lopgym.agents.network import Layer
 from lopgym.agents.promises import Promises
+from lopgym.agents.triggers import When
 from lopgym.bounds import Fraction, PositiveInt
 from lopgym.probes import matrices
-from lopgym.probes.clones import clusters, have_clones
+from lopgym.probes.clones import clusters, have_clones, resemblance
 from lopgym.probes.patches import columns
 from lopgym.probes.recording import units_last
 from lopgym.probes.slopes import output_slopes
@@ -39,18 +42,18 @@ from lopgym.probes.slopes import output_slopes
     ),
 )
 @dataclass(kw_only=True, eq=False)
-class TargetedEscape(Mitigation):
+class TargetedEscape(Attentive):
     """Give clones noise normal to their manifold, as much as it takes, and frozen units the least shift that wakes.
 
     Clones, units that say the same *and* are told the same (Pearson's correlation on recent observations and cosine of
     errors in the minibatch just learned both above `threshold`), get differences that add up to 0 within the cluster,
     a_u in incoming and b_u in outgoing weights: a = M x noise, b = -M^T a / r, M = E[f'(z) x g^T], so the function
     stays what it is to first order. Such a split grows by 1 + eta r an update, r = ||M^T a|| / ||a|| the closed-form
-    escape rate of that direction; so a length of ||theta|| t (1 + eta r)^-10, theta being all weights of the cluster,
-    is t ||theta|| ten updates later, and t = sqrt((1 - threshold) / (1 + threshold)) is where two clones are as unlike
-    as `threshold` says. No split is longer than t ||theta||, and eta r counts as 1 at most. eta is the learning rate;
-    of Adam and its kin it is divided by the root mean square of the gradient that they remember of these weights,
-    which makes the growth an estimate, as clipping does.
+    escape rate of that direction. It begins t (1 + eta r)^-10 times as long as the cluster's incoming weights, or its
+    outgoing ones if they are shorter, for units that differ in one of them are no clones; ten updates later it is
+    t = sqrt((1 - threshold) / (1 + threshold)) times as long, where two clones are as unlike as `threshold` says. eta r
+    counts as 1 at most. eta is the learning rate; of Adam and its kin it is divided by the root mean square of the
+    gradient that they remember of these weights, which makes the growth an estimate, as clipping does.
 
     Frozen units, whose escape rate is 0, are those of rectifying activations, flat below 0, that are silent on all
     recent observations. Of these the `share` nearest to the threshold, by |z_b| / ||x_b||, are to be heard: the
@@ -63,6 +66,7 @@ class TargetedEscape(Mitigation):
     Reports `split_units`, `woken_units`, `waking_shift`, the lengths of the shifts, and `layers_left_alone`.
 
     Args:
+        when: a trigger: the word `updates` for every `every` updates, or another one.
         every: updates between two sweeps; more often catches frozen units earlier, and disturbs more.
         batch: recent observations on which units are judged; more of them find fewer units frozen.
         threshold: resemblance above which units are clones; lower splits more units, and farther; 1: none.
@@ -71,46 +75,37 @@ class TargetedEscape(Mitigation):
         target: also move the units of the target network; if not, it follows at its next update.
     """
 
+    when: When = "updates"
     every: PositiveInt = 200
     batch: PositiveInt = 256
     threshold: Fraction = 0.95
     share: Fraction = 0.25
     moments: bool = True
     target: bool = False
-    _witness: Witness = field(default_factory=Witness, init=False, repr=False)
 
-    def begin(self, learner: Learner) -> None:
-        """Listen to the next update, if a sweep follows it."""
-        self._witness.close()
-        self._witness.forget()
-        if self.threshold < 1 and (learner.updates + 1) % self.every == 0:
-            self._witness.listen(learner.layers)
-
-    def end(self, learner: Learner) -> None:
-        """Stop listening."""
-        self._witness.close()
+    def asks(self) -> bool:
+        """Say whether clones are looked for."""
+        return self.threshold < 1
 
     @torch.no_grad()
-    def after_step(self, learner: Learner) -> None:
-        """Sweep every `every` updates."""
-        if learner.updates % self.every == 0 and (self.share or self.threshold < 1):
-            self._witness.close()
+    def act(self, learner: Learner) -> None:
+        """Sweep."""
+        if self.share or self.threshold < 1:
             self._sweep(learner)
-        self.begin(learner)
+        self._witness.forget()
 
     def _sweep(self, learner: Learner) -> None:
         seen = look(learner, self.batch)
-        report = {"split_units": 0.0, "woken_units": 0.0, "waking_shift": 0.0, "layers_left_alone": 0.0}
-        for layer in reversed(learner.layers):
-            if is_normed(layer, seen) or not is_read_directly(layer, seen):
-                report["layers_left_alone"] += 1
-                continue
+        plain = [r for r in reversed(learner.layers) if not is_normed(r, seen) and is_read_directly(r, seen)]
+        report = {"split_units": 0.0, "woken_units": 0.0, "waking_shift": 0.0}
+        for layer in plain:  # before any unit wakes: waking enlarges weights, and a split goes by their size
+            report["split_units"] += self._split(learner, layer, seen)
+        for layer in plain:
             frozen = self._frozen(layer, seen)
             if frozen.any():
                 report["waking_shift"] += self._wake(learner, layer, seen, frozen)
                 report["woken_units"] += float(frozen.sum())
-            report["split_units"] += self._split(learner, layer, seen)
-        learner.report(report)
+        learner.report(report | {"layers_left_alone": float(len(learner.layers) - len(plain))})
 
     def _frozen(self, layer: Layer, seen: Witness) -> Tensor:
         """Return which units of a rectifying layer are silent on all that was seen, bool (U,)."""
@@ -122,9 +117,9 @@ class TargetedEscape(Mitigation):
         return rectifies & silent & (self.share > 0)
 
     def _wake(self, learner: Learner, layer: Layer, seen: Witness, frozen: Tensor) -> float:
-        x = columns(layer.incoming, seen.given[layer.incoming]).double()
+        x = columns(layer.incoming, seen.given[layer.incoming]).double().cpu()
         x = x.reshape(len(seen.given[layer.incoming]), -1, x.shape[1])
-        weights = matrices.beside(_parameters(layer.incoming)).double()
+        weights = matrices.beside(_parameters(layer.incoming)).double().cpu()
         shifts = torch.zeros_like(weights)
         for unit in frozen.nonzero()[:, 0].tolist():
             shifts[unit] = waking_shift(nearest_rows(x, weights[unit], self.share), weights[unit])
@@ -142,36 +137,39 @@ class TargetedEscape(Mitigation):
         heard = self._witness
         if self.threshold >= 1 or not all(m in heard.asked for m in (layer.incoming, *layer.outgoing)):
             return 0.0
-        found = clusters(self._resemblance(layer, seen), self.threshold)
+        rows = rows_of(seen.returned[layer.activation], len(layer.incoming.weight))
+        told = units_last(heard.asked[layer.incoming], layer.incoming)
+        found = clusters(resemblance(rows, told), self.threshold)
         groups = Clusters(found, have_clones(found))
         if not groups.clones.any():
             return 0.0
         halves, readers = layer.halves, [module.weight for module in layer.outgoing]
         inside = matrices.beside(_parameters(layer.incoming))
         outside = pack(readers, len(found), halves)
-        noise = [torch.empty_like(side).normal_(generator=learner.rng) for side in (inside, outside)]
-        parting = split(Coupling(layer, heard, halves), groups, (noise[0], noise[1]))
-        theta = groups.sums(inside.square().sum(dim=1) + outside.square().sum(dim=1)).sqrt()
+        noise = (normal_like(inside, learner.rng), normal_like(outside, learner.rng))
+        parting = split(Coupling(layer, heard, halves), groups, noise)
         growth = step_size(learner.optimizer, layer, groups.clones) * parting.rates
-        sizes = lengths(theta, growth, self.threshold)[:, None]
+        sizes = lengths(_room(groups, parting, inside, outside), growth, self.threshold)[:, None]
         for incoming, outgoing in self._networks(learner, layer):
             _shift(incoming, sizes * parting.incoming)
             for module, change in zip(outgoing, unpack(sizes * parting.outgoing, readers, halves), strict=True):
                 module.weight.add_(change)
         return float(groups.clones.sum())
 
-    def _resemblance(self, layer: Layer, seen: Witness) -> Tensor:
-        rows = rows_of(seen.returned[layer.activation], len(layer.incoming.weight))
-        told = matrices.cosines(matrices.gram(units_last(self._witness.asked[layer.incoming], layer.incoming)))
-        said = matrices.cosines(matrices.covariances(matrices.gram(rows), rows.mean(dim=0), len(rows)))
-        live = (said.diagonal() > 0) & (told.diagonal() > 0)
-        return torch.where(live & live[:, None], torch.minimum(said, told), 0.0)
-
     def _networks(self, learner: Learner, layer: Layer) -> Iterator[tuple[Affine, list[Any]]]:
         """Yield the affine map and its readers, of the network and, if asked for, of its target."""
         yield layer.incoming, [*layer.outgoing]
         if self.target and learner.target is not None:
             yield in_target(learner, layer.incoming), [in_target(learner, module) for module in layer.outgoing]
+
+
+def _room(groups: Clusters, parting: Split, inside: Tensor, outside: Tensor) -> Tensor:
+    """Return how long a split is that moves a cluster's incoming or outgoing weights by their own length, (U,)."""
+    ways = []
+    for weights, moved in ((inside, parting.incoming), (outside, parting.outgoing)):
+        own, way = (groups.sums(side.square().sum(dim=1)).sqrt() for side in (weights, moved))
+        ways.append(torch.where(way > 0, own / way, torch.inf))
+    return torch.minimum(*ways).where(groups.clones, 0.0)
 
 
 def _shift(module: Affine, change: Tensor) -> None:

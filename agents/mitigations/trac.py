@@ -37,6 +37,9 @@ def erfi(x: float) -> float:
     return 2 / math.sqrt(math.pi) * total
 
 
+UNIT = erfi(math.sqrt(0.5))  # of a tuner whose sigma is as large as sqrt(v)
+
+
 class Trac(Around):
     """Any optimizer, its distance from a reference point scaled by S = max(0, sum over betas of s).
 
@@ -106,11 +109,11 @@ class Trac(Around):
         Raises:
             FloatingPointError: it is not finite.
         """
-        for j, beta in enumerate(BETAS):
-            variance = beta**2 * float(tuner[VARIANCE, j]) + h * h
-            sigma = beta * float(tuner[SIGMA, j]) - h
-            bet = erfi(sigma / (math.sqrt(2 * variance) + EPS))
-            tuner[:, j] = torch.tensor([self.scale / erfi(math.sqrt(0.5)) * bet, variance, sigma], dtype=torch.float64)
+        before = tuner.tolist()
+        variances = [beta**2 * variance + h * h for beta, variance in zip(BETAS, before[VARIANCE], strict=True)]
+        sigmas = [beta * sigma - h for beta, sigma in zip(BETAS, before[SIGMA], strict=True)]
+        bets = [erfi(s / (math.sqrt(2 * v) + EPS)) for s, v in zip(sigmas, variances, strict=True)]
+        tuner.copy_(torch.tensor([[self.scale / UNIT * bet for bet in bets], variances, sigmas], dtype=torch.float64))
         total = float(tuner[SCALE].sum())
         if not math.isfinite(total):
             raise FloatingPointError(f"trac: the scale is {total} after <g, way> = {h}: the loss has no bound here")
@@ -140,9 +143,11 @@ class TracMitigation(Mitigation):
     of a new unit is its new weights, and of all of them where the optimizer's state is cleared. It wraps whatever
     optimizer the other methods make, wherever it is listed. The target follows as ever. All parameters are affected.
     It hurts early: S begins near 0, and hardly a weight moves until the tuners have seen that it would have paid. And
-    0 can be for good: there the weights are the reference, so that the way is forgotten, every h is 0, and S only
-    comes back as tuners of short memory let go of their sums. Small convolutional networks were seen to end there.
-    Reports nothing.
+    0 can be for good, with the authors' code as with this: there the weights are the reference, so that the way is
+    forgotten, every h is 0, each sigma / sqrt(v) stays what it was, and S only comes back if tuners of short memory,
+    which let go of their sums first, are the only ones below 0. The second update is a toss for it: where its gradient
+    points along the first step, as that of another small minibatch may, all six turn negative at once and nothing is
+    ever learned. Watch S, the sum of the first row of `tuner`, or take larger minibatches. Reports nothing.
 
     Args:
         scale: s of a tuner whose sigma is sqrt(v). More starts sooner; the theory wants it small.

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lopgym.agents.learner import Learner
-from lopgym.agents.mitigations import Mitigation, mitigations
+from lopgym.agents.mitigations import Mitigation, name_of
 from lopgym.agents.triggers import Trigger, When, triggers
 from lopgym.agents.triggers.updates import Updates
 from lopgym.bounds import PositiveInt
@@ -79,8 +79,3 @@ class Periodic(Triggered):
     def make_trigger(self) -> Trigger:
         """Return the trigger that `when` means."""
         return Updates(every=self.every) if self.when == "updates" else super().make_trigger()
-
-
-def name_of(method: Mitigation) -> str:
-    """Return the name under which the class of `method` is registered, or else its own."""
-    return next((e.name for e in mitigations if e.make is type(method)), type(method).__name__)

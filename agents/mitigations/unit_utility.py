@@ -95,9 +95,15 @@ UTILITIES: Mapping[UtilityName, Utility] = {
 
 def outgoing_magnitude(layer: Layer) -> Tensor:
     """Sum |w| over all weights that read each number that the layer puts out: (k U,), k being 1 of most activations."""
-    numbers = layer.halves * len(layer.incoming.weight)
-    by_module = [m.weight.abs().reshape(len(m.weight), numbers, -1).sum((0, 2)) for m in layer.outgoing]
+    numbers = layer.halves * layer.incoming.weight.shape[0]
+    by_module = [_by_number(module.weight.abs(), numbers) for module in layer.outgoing]
     return by_module[0] if len(by_module) == 1 else torch.stack(by_module).sum(0)
+
+
+def _by_number(weight: Tensor, numbers: int) -> Tensor:
+    """Sum over all columns that read the same number, which are several behind a flattened image, and all rows."""
+    outputs, *columns = weight.shape
+    return weight.sum(0) if columns == [numbers] else weight.reshape(outputs, numbers, -1).sum((0, 2))
 
 
 def least(utility: Tensor, eligible: Tensor, count: int) -> Tensor:
@@ -107,6 +113,4 @@ def least(utility: Tensor, eligible: Tensor, count: int) -> Tensor:
     tensor([False, False,  True,  True])
     """
     order = utility.masked_fill(~eligible, torch.inf).argsort(stable=True)[:count]
-    chosen = torch.zeros_like(eligible)
-    chosen[order] = True
-    return chosen & eligible
+    return torch.zeros_like(eligible).index_fill_(0, order, True).logical_and_(eligible)

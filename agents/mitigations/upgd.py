@@ -11,6 +11,7 @@ from annotated_types import Interval
 from torch import Tensor
 from torch.optim import Optimizer
 
+from lopgym.agents.draws import normal_like
 from lopgym.agents.learner import Learner
 from lopgym.agents.mitigations import Mitigation, OptimizerFactory, mitigations
 from lopgym.agents.mitigations.around import evaluated, innermost, inside, plain_adam
@@ -42,41 +43,62 @@ class UPGD(Optimizer):
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
         """Judge every weight, then move and shake each by what it is not worth."""
         loss = evaluated(closure)
-        moving = [(p, p.grad, group) for group in self.param_groups for p in group["params"] if p.grad is not None]
-        for p, gradient, group in moving:
-            self._remember(p, gradient, group)
-        greatest = max((float(self.state[p]["utility"].max()) for p, _, _ in moving), default=0.0)
-        for p, gradient, group in moving:
-            self._move(p, gradient, group, greatest)
+        moving = [(group, [p for p in group["params"] if p.grad is not None]) for group in self.param_groups]
+        moving = [(group, parameters) for group, parameters in moving if parameters]
+        for group, parameters in moving:
+            self._remember(parameters, group)
+        most = [gain for _, parameters in moving for gain in torch._foreach_max(self._memory("utility", parameters))]
+        greatest = max(map(float, most), default=0.0)
+        for group, parameters in moving:
+            self._move(parameters, group, greatest)
         return loss
 
-    def _remember(self, p: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
-        state = self.state[p]
-        if not state:
-            names = ("utility", "exp_avg", "exp_avg_sq") if group["adaptive"] else ("utility",)
-            state.update({name: torch.zeros_like(p) for name in names} | {"step": torch.tensor(0.0)})
-        state["step"] += 1
-        state["utility"].lerp_(-gradient * p, 1 - group["decay"])
+    def _memory(self, name: str, parameters: list[Tensor]) -> list[Tensor]:
+        return [self.state[p][name] for p in parameters]
+
+    def _remember(self, parameters: list[Tensor], group: dict[str, Any]) -> None:
+        names = ("utility", "exp_avg", "exp_avg_sq") if group["adaptive"] else ("utility",)
+        for p in parameters:
+            if not self.state[p]:
+                self.state[p].update({name: torch.zeros_like(p) for name in names} | {"step": torch.tensor(0.0)})
+        torch._foreach_add_(self._memory("step", parameters), 1)
+        gradients = _gradients(parameters)
+        gains = torch._foreach_neg(torch._foreach_mul(gradients, parameters))
+        torch._foreach_lerp_(self._memory("utility", parameters), gains, 1 - group["decay"])
         if group["adaptive"]:
             beta1, beta2 = group["betas"]
-            state["exp_avg"].lerp_(gradient, 1 - beta1)
-            state["exp_avg_sq"].mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
+            torch._foreach_lerp_(self._memory("exp_avg", parameters), gradients, 1 - beta1)
+            torch._foreach_mul_(squares := self._memory("exp_avg_sq", parameters), beta2)
+            torch._foreach_addcmul_(squares, gradients, gradients, value=1 - beta2)
 
-    def _move(self, p: Tensor, gradient: Tensor, group: dict[str, Any], greatest: float) -> None:
-        state, step = self.state[p], float(self.state[p]["step"])
-        utility = state["utility"] / (1 - group["decay"] ** step)
+    def _move(self, parameters: list[Tensor], group: dict[str, Any], greatest: float) -> None:
+        steps = [float(step) for step in self._memory("step", parameters)]
+        spared = self._mean("utility", parameters, group["decay"], steps)
         # without a weight of positive utility none is protected: dividing by a negative one would protect the worst
-        spared = torch.sigmoid(utility / max(greatest, torch.finfo(p.dtype).tiny))
-        way = _adams(state, step, group) if group["adaptive"] else gradient
-        noise = torch.empty_like(p).normal_(generator=self.rng).mul_(group["sigma"])
-        p.mul_(1 - group["lr"] * group["weight_decay"]).add_((way + noise) * (1 - spared), alpha=-2 * group["lr"])
+        torch._foreach_div_(spared, max(greatest, torch.finfo(parameters[0].dtype).tiny))
+        torch._foreach_sigmoid_(spared)
+        ways = [normal_like(p, self.rng) for p in parameters]
+        torch._foreach_mul_(ways, group["sigma"])
+        adaptive = group["adaptive"]
+        torch._foreach_add_(ways, self._adams(parameters, group, steps) if adaptive else _gradients(parameters))
+        torch._foreach_mul_(ways, torch._foreach_add(torch._foreach_neg(spared), 1))
+        torch._foreach_mul_(parameters, 1 - group["lr"] * group["weight_decay"])
+        torch._foreach_add_(parameters, ways, alpha=-2 * group["lr"])
+
+    def _adams(self, parameters: list[Tensor], group: dict[str, Any], steps: list[float]) -> tuple[Tensor, ...]:
+        beta1, beta2 = group["betas"]
+        sizes = self._mean("exp_avg_sq", parameters, beta2, steps)
+        torch._foreach_sqrt_(sizes)
+        torch._foreach_add_(sizes, float(group["eps"]))
+        return torch._foreach_div(self._mean("exp_avg", parameters, beta1, steps), sizes)
+
+    def _mean(self, name: str, parameters: list[Tensor], decay: float, steps: list[float]) -> tuple[Tensor, ...]:
+        """Return a running mean, the bias of its start at 0 corrected."""
+        return torch._foreach_div(self._memory(name, parameters), [1 - decay**step for step in steps])
 
 
-def _adams(state: dict[str, Tensor], step: float, group: dict[str, Any]) -> Tensor:
-    beta1, beta2 = group["betas"]
-    size = (state["exp_avg_sq"] / (1 - beta2**step)).sqrt_() + float(group["eps"])
-    way: Tensor = state["exp_avg"] / (1 - beta1**step) / size
-    return way
+def _gradients(parameters: Iterable[Tensor]) -> list[Tensor]:
+    return [p.grad for p in parameters if p.grad is not None]
 
 
 @mitigations.register(
@@ -93,7 +115,8 @@ class UtilityPerturbed(Mitigation):
     A weight's use is what the loss would gain by its removal, to first order u = -g * theta, as a running mean. With
     s = sigmoid(u / max u), the maximum over the whole network,
     theta <- (1 - lr * weight_decay) * theta - 2 * lr * (d + xi) * (1 - s), xi ~ N(0, sigma^2); d is Adam's direction,
-    or the gradient itself. At u = 0 the step is Adam's own: 2 * (1 - s) = 1.
+    or the gradient itself. At u = 0 the step is Adam's own: 2 * (1 - s) = 1. The factor 2 is that of
+    the authors' code for PPO; that for supervised learning, which steps along the gradient, has none.
 
     As in the authors' code u is corrected for the start of its mean and the maximum is not, so that the gate is nearly
     shut or open at first; they divide by a maximum that is not positive too, where here nothing is protected. Betas and

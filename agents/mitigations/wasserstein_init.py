@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from lopgym.agents.learner import Learner
@@ -40,6 +42,7 @@ class WassersteinInit(Mitigation):
 
     strength: NonNegativeFloat = 1e-2
     _start: Start = field(default_factory=Start, init=False, repr=False)
+    _ascending: list[NDArray[Any]] = field(default_factory=list, init=False, repr=False)
 
     def begin(self, learner: Learner) -> None:
         """Remember where the weights began. Called late, it is where they stood at the first pull."""
@@ -50,8 +53,11 @@ class WassersteinInit(Mitigation):
         """Add the pull."""
         if not self.strength:
             return
-        for parameter, gradient, start in self._start.pairs(learner):
-            gradient.add_(parameter - of_same_rank(parameter, start), alpha=self.strength)
+        if not self._ascending:
+            self._ascending = [np.sort(start.flatten().cpu().numpy()) for start in self._start.weights(learner)]
+        for parameter, ascending in zip(learner.weights_and_biases(), self._ascending, strict=True):
+            if parameter.grad is not None:
+                parameter.grad.add_(parameter - _arranged(parameter, ascending), alpha=self.strength)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the weights at the start."""
@@ -60,6 +66,7 @@ class WassersteinInit(Mitigation):
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take back what `state_dict` returned."""
         self._start.load_state_dict(state)
+        self._ascending = []
 
 
 def of_same_rank(values: Tensor, others: Tensor) -> Tensor:
@@ -70,7 +77,18 @@ def of_same_rank(values: Tensor, others: Tensor) -> Tensor:
     >>> of_same_rank(torch.tensor([3.0, 1.0, 2.0]), torch.tensor([0.0, 10.0, 20.0]))
     tensor([20.,  0., 10.])
     """
-    flat = values.flatten()
-    arranged = torch.empty_like(flat)
-    arranged[flat.argsort(stable=True)] = others.flatten().sort().values
-    return arranged.view_as(values)
+    return _arranged(values, np.sort(others.flatten().cpu().numpy()))
+
+
+def _arranged(values: Tensor, ascending: NDArray[Any]) -> Tensor:
+    flat = values.detach().flatten().cpu().numpy()
+    arranged = np.empty_like(ascending)
+    arranged[_order(flat)] = ascending
+    return torch.as_tensor(arranged, device=values.device).view_as(values)
+
+
+def _order(flat: NDArray[Any]) -> NDArray[np.intp]:
+    """Return the places of the values in ascending order. To keep equal ones in order takes several times as long."""
+    order = flat.argsort()
+    found = flat[order]
+    return flat.argsort(kind="stable") if (found[1:] == found[:-1]).any() else order

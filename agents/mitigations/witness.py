@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -32,14 +32,25 @@ class Witness:
     def __init__(self, counts: Callable[[nn.Module], bool] = learning) -> None:
         """Hear nothing yet."""
         self._counts = counts
+        self._modules: list[nn.Module] = []
         self._handles: list[RemovableHandle] = []
+        self._saved: Mapping[str, Sequence[Tensor | None]] = {}
         self.given: dict[nn.Module, Tensor] = {}
         self.returned: dict[nn.Module, Tensor] = {}
         self.asked: dict[nn.Module, Tensor] = {}
 
     def listen(self, layers: Sequence[Layer]) -> None:
-        """Listen to these layers and to what reads them."""
-        modules = {m: None for layer in layers for m in (layer.incoming, layer.activation, *layer.outgoing)}
+        """Listen to these layers and to what reads them, and to no others; nothing happens if it does already."""
+        modules = [*dict.fromkeys(m for layer in layers for m in (layer.incoming, layer.activation, *layer.outgoing))]
+        if self._handles and modules == self._modules:
+            return
+        self.close()
+        if modules != self._modules:  # what was saved is of them; what was heard is of others
+            saved, self._modules = self._saved, modules
+            self.forget()
+            for what, tensors in saved.items():
+                heard = zip(modules, tensors, strict=True)
+                setattr(self, what, {module: tensor for module, tensor in heard if tensor is not None})
         self._handles = [module.register_forward_hook(self._hear) for module in modules]
 
     def close(self) -> None:
@@ -48,9 +59,18 @@ class Witness:
             handle.remove()
         self._handles = []
 
+    def state_dict(self) -> dict[str, list[Tensor | None]]:
+        """Return what was heard: given, returned and asked, each module by module in the order of listening."""
+        heard = {what: getattr(self, what) for what in ("given", "returned", "asked")}
+        return {what: [tensors.get(module) for module in self._modules] for what, tensors in heard.items() if tensors}
+
+    def load_state_dict(self, state: Mapping[str, Sequence[Tensor | None]]) -> None:
+        """Take back what `state_dict` returned, when it listens again."""
+        self._saved, self._modules = state, []
+
     def forget(self) -> None:
         """Let go of what was heard."""
-        self.given, self.returned, self.asked = {}, {}, {}
+        self.given, self.returned, self.asked, self._saved = {}, {}, {}, {}
 
     def _hear(self, module: nn.Module, inputs: Any, output: Tensor) -> None:
         if self._counts(module):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
@@ -11,11 +12,11 @@ from lopgym.agents.stems import stems
 from lopgym.agents.stems.mlp import fully_connected
 
 if TYPE_CHECKING:
-    from lopgym.agents.network import Block, NetworkSpec
+    from lopgym.agents.network import Block, NetworkSpec, ResidualBlock
 
 
 @stems.register("conv")
-def conv(space: gym.Space[Any], spec: NetworkSpec) -> list[Block]:
+def conv(space: gym.Space[Any], spec: NetworkSpec) -> Sequence[Block | ResidualBlock]:
     """Convolve an image (C, H, W) with 3 x 3 kernels, one block for each of `spec.channels`, then `spec.hidden`.
 
     Raises:
@@ -33,4 +34,4 @@ def conv(space: gym.Space[Any], spec: NetworkSpec) -> list[Block]:
             raise ValueError(f"{len(spec.channels)} convolutions of 3 x 3 leave nothing of an image of {space.shape}")
         blocks.append(Block(nn.Conv2d(channels, out, 3), (out, height, width), spec, flatten=False))
         channels = spec.halves * out
-    return blocks + fully_connected(channels * height * width, spec)
+    return [*blocks, *fully_connected(channels * height * width, spec)]

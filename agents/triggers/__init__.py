@@ -21,6 +21,10 @@ class Trigger:
     def begin(self, learner: Learner, active_from: int) -> None:
         """Meet the learner before its first update; what happens in tasks before `active_from` is no reason to act."""
 
+    def is_near(self, learner: Learner) -> bool:
+        """Say, before an update, whether it could fire after it: those ask who must listen to an update to act."""
+        return True
+
     def after_step(self, learner: Learner) -> bool:
         """Say whether to act now, after an update."""
         return False

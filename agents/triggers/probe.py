@@ -61,6 +61,10 @@ class ProbeTrigger(Trigger):
             raise ValueError(f"probe {self.probe!r} has no option {option!r}; {nearest(option, entry.options)}")
         self._probe: Probe = partial(entry.make, **chosen)
 
+    def is_near(self, learner: Learner) -> bool:
+        """Say whether it reads after the next update."""
+        return (learner.updates + 1) % self.every == 0
+
     def after_step(self, learner: Learner) -> bool:
         """Read every `every` updates."""
         if learner.updates % self.every:

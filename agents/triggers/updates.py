@@ -20,6 +20,10 @@ class Updates(Trigger):
 
     every: PositiveInt = 1000
 
+    def is_near(self, learner: Learner) -> bool:
+        """Count one ahead."""
+        return (learner.updates + 1) % self.every == 0
+
     def after_step(self, learner: Learner) -> bool:
         """Count."""
         return learner.updates % self.every == 0

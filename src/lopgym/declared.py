@@ -112,6 +112,19 @@ def _word(name: str, value: Any, words: tuple[str, ...]) -> Any:
     return value
 
 
+def hold_words(thing: Any) -> None:
+    """Refuse a dataclass one of whose options is none of the words that its `Literal` has; other options pass.
+
+    Raises:
+        ValueError: the message has the option, what came and what was probably meant.
+    """
+    hints = get_type_hints(type(thing), include_extras=True)
+    for option in dataclasses.fields(thing):
+        hint = hints[option.name]
+        if option.init and any(get_origin(form) is Literal for form in (hint, *get_args(hint))):
+            fitted(option.name, getattr(thing, option.name), hint)
+
+
 _BOUNDS = {"gt": (">", operator.gt), "ge": (">=", operator.ge), "lt": ("<", operator.lt), "le": ("<=", operator.le)}
 
 
