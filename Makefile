@@ -16,7 +16,7 @@ help:  ## say what can be made
 demo: $(READY)  ## lose plasticity and regain it, in one to three minutes
 	$(BIN)/lopgym demo
 
-test: $(READY)  ## the fast tests, six to seven minutes on two cores
+test: $(READY)  ## the fast tests, six minutes on two cores
 	$(PYTEST) -m "not slow and not browser"
 
 test-slow: $(READY)  ## what `make test` leaves out: minutes of training, large products
