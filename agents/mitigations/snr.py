@@ -62,7 +62,8 @@ class SelfNormalisedResets(Mitigation):
     lengths of the silences that ended since, by firing or by a reset, if that is below the limit; else it doubles.
     Lengths are counted in updates where the authors' code counts samples by whole minibatches, which is the same. As
     there, a unit without any such silence gets the least limit, 1: it is reset at its first silent minibatch.
-    It is made for ReLU: sine and cosine (`fourier`) are hardly ever silent. It hurts with small minibatches, and where a task leaves units silent that a later one needs.
+    It is made for ReLU: sine and cosine (`fourier`) are hardly ever silent. It hurts with small minibatches, and where
+    a task leaves units silent that a later one needs.
     Reports `reset_units`, in all and by layer, in updates in which some were.
 
     Args:
