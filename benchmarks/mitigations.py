@@ -56,7 +56,8 @@ def ppo_updates(methods: Sequence[Mitigation], *, attached: bool) -> Updates:
     passes = 10
     model = ppo(env, methods, batch_size=BATCH, hidden=HIDDEN, n_steps=UPDATES // passes * BATCH, n_epochs=passes)
     model.learn(1)
-    return _in_training(model, methods, attached=attached).train
+    updates: Updates = _in_training(model, methods, attached=attached).train
+    return updates
 
 
 AGENTS = {"dqn": dqn_updates, "ppo": ppo_updates}
