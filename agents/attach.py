@@ -2,12 +2,12 @@
 
 The order within one gradient step is: backward, probes, `on_gradient` of every mitigation, clipping, the optimizer's
 step, `after_step` of every mitigation. Between two rollouts, at a task change: `on_task_change` of every mitigation,
-then the protocol. Stable-Baselines3 clips right after backward: where nothing looks at gradients that is left to it,
-and else done here in its place.
+then the protocol. Where nothing looks at gradients, clipping is left to Stable-Baselines3, right after backward.
 """
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -32,6 +32,10 @@ from lopgym.seeding import derive
 
 Write = Callable[[int, Mapping[str, float]], None]
 Probe = Callable[..., dict[str, float]]
+
+_REMEMBERED = ("_counts", "_told", "_probe_at", "_flush_at", "_warm_up")  # between two rollouts
+_COUNTED = ("updates", "task", "steps")  # by the learner
+_STREAMS = ("rng", "rows")  # of the learner
 
 # Who holds a model: an exception inside `learn` leaves its callback attached, and the next one must find it.
 _attached: WeakKeyDictionary[BaseAlgorithm, ref[Plasticity]] = WeakKeyDictionary()
@@ -75,6 +79,9 @@ class Plasticity(BaseCallback):
         self.learner: Learner
         self._counts: dict[str, float] = {}
         self._seconds, self._told = 0.0, 0
+        # Stable-Baselines3 reads `learning_starts` before it tells callbacks of a rollout, so that a task change moves
+        # it from the second rollout on: a run that goes on has to know both numbers.
+        self._read_before, self._to_read = 0, None
         self._hooks: list[RemovableHandle] = []
 
     def __enter__(self) -> Self:
@@ -84,6 +91,51 @@ class Plasticity(BaseCallback):
     def __exit__(self, *_: object) -> None:
         """Detach."""
         self.detach()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return all that is remembered between two rollouts, a copy; `time` is a measured one."""
+        return {
+            "remembered": {name: copy.copy(getattr(self, name)) for name in _REMEMBERED},
+            "counted": {name: getattr(self.learner, name) for name in _COUNTED},
+            "streams": {name: getattr(self.learner, name).get_state() for name in _STREAMS},
+            "mitigations": {name: copy.deepcopy(m.state_dict()) for name, m in self.mitigations.items()},
+            "measuring": self._measuring.state_dict(),
+            "learning_starts": [self._read_before, getattr(self.model, "learning_starts", 0)],
+            "time": self._seconds,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take back what `state_dict` returned, once training has begun with the same methods.
+
+        The methods have met the learner by then: each lets go of it, takes its state, and begins again, so that a
+        method that puts something on the network when it begins, or listens at certain moments, finds its state.
+
+        Raises:
+            ValueError: the state is of other methods; nothing was changed then.
+        """
+        if state["mitigations"].keys() != self.mitigations.keys():
+            ours, theirs = (", ".join(names) or "none" for names in (self.mitigations, state["mitigations"]))
+            raise ValueError(f"the state is of the mitigations {theirs}, and here there are {ours}")
+        for name in _REMEMBERED:
+            setattr(self, name, copy.copy(state["remembered"][name]))
+        for name in _COUNTED:
+            setattr(self.learner, name, state["counted"][name])
+        self._begin_again(state["mitigations"])
+        self._measuring.load_state_dict(state["measuring"])
+        self._seconds = state["time"]
+        if hasattr(self.model, "learning_starts"):
+            self.model.learning_starts, self._to_read = state["learning_starts"]
+        for name in _STREAMS:  # last: whoever begins may draw
+            getattr(self.learner, name).set_state(state["streams"][name])
+        self._choose_who_clips()
+
+    def _begin_again(self, states: Mapping[str, Mapping[str, Any]]) -> None:
+        for method in self.mitigations.values():
+            method.end(self.learner)
+        self.learner.ears.clear()
+        for name, method in self.mitigations.items():
+            method.load_state_dict(copy.deepcopy(states[name]))
+        self._begin()
 
     def detach(self) -> None:
         """Give the model its clipping back and take all hooks off; nothing happens if that was done."""
@@ -179,6 +231,10 @@ class Plasticity(BaseCallback):
         )
 
     def _on_rollout_start(self) -> None:
+        model: Any = self.model
+        self._read_before = getattr(model, "learning_starts", 0)
+        if self._to_read is not None:
+            model.learning_starts, self._to_read = self._to_read, None
         if self.num_timesteps >= self._flush_at:
             self._flush()
         self.learner.steps = self.num_timesteps
@@ -192,7 +248,8 @@ class Plasticity(BaseCallback):
         self.learner.steps = self.num_timesteps
         tell(self.model, self.locals, self.learner.ears)
         if self.steps_per_task is None:  # what the next step is in: a copy that was reset says it in its reset's info
-            infos = zip(self.locals["infos"], self.training_env.reset_infos, self.locals["dones"], strict=True)
+            first = self.training_env.unwrapped.reset_infos  # a wrapper has some of its own, which stay empty
+            infos = zip(self.locals["infos"], first, self.locals["dones"], strict=True)
             self._told = max((first if done else info).get("task", 0) for info, first, done in infos)
         return True
 

@@ -114,12 +114,13 @@ class Checked(Mitigation):
         self.method.end(learner)
 
     def state_dict(self) -> dict[str, Any]:
-        """Pass on."""
-        return self.method.state_dict()
+        """Return the method's, and what was counted."""
+        return {"method": self.method.state_dict(), "calls": self.calls, "seen": sorted(self.seen)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Pass on."""
-        self.method.load_state_dict(state)
+        """Take back what `state_dict` returned."""
+        self.method.load_state_dict(state["method"])
+        self.calls, self.seen = state["calls"], {*state["seen"]}
 
     def _watch_act(self, learner: Learner, seam: str) -> None:
         parts = self.promises.parts(self.method)

@@ -12,6 +12,7 @@ import torch
 from annotated_types import Ge, Interval
 from stable_baselines3.common.callbacks import BaseCallback
 
+from lopgym.agents.agent_state import load_optimizer, optimizer_state
 from lopgym.agents.anatomy import Anatomy, anatomy_of
 from lopgym.agents.problems import random_problem, source_of, streams
 from lopgym.bounds import NonNegativeInt, PositiveInt
@@ -85,6 +86,22 @@ class ForkProbe(BaseCallback):
         self.repeats, self.samples, self.write, self.seed = repeats, samples, write, seed
         self._entered: Trainee | None = None  # the network as it entered the task, if the task is one to fork
         self._seconds = 0.0
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the task, the network as it entered it, and what forks have cost so far: a measured time."""
+        entered = None
+        if self._entered is not None:
+            weights = {name: tensor.clone() for name, tensor in self._entered.network.state_dict().items()}
+            entered = {"network": weights, "optimizer": optimizer_state(self._entered.optimizer)}
+        return {"task": self._task, "entered": entered, "time": self._seconds}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take back what `state_dict` returned, once training has begun."""
+        self._task, self._entered, self._seconds = state["task"], None, state["time"]
+        if (entered := state["entered"]) is not None:
+            self._entered = self._copy(self._anatomy)
+            self._entered.network.load_state_dict(entered["network"])
+            load_optimizer(self._entered.optimizer, entered["optimizer"])
 
     def _init_callback(self) -> None:
         model: Any = self.model

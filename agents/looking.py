@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from stable_baselines3.common.callbacks import BaseCallback
 
@@ -32,6 +33,14 @@ class Looking(BaseCallback):
     @abstractmethod
     def look(self, step: int) -> Mapping[str, float]:
         """Return what is seen, by tag."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return when the next look is, and what looks have cost so far: a measured time."""
+        return {"at": self._at, "time": self._seconds}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take back what `state_dict` returned, once training has begun."""
+        self._at, self._seconds = state["at"], state["time"]
 
     def _on_training_start(self) -> None:
         self._at = self.num_timesteps

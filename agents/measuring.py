@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -76,6 +77,20 @@ class Measuring:
             behaviour=Behaviour(anatomy.value_heads, anatomy.action_heads, batch.regression, batch.ages),
         )
 
+    def state_dict(self) -> dict[str, Any]:
+        """Return what is remembered, and where the stream of batches is."""
+        return {
+            "initial": _copied(self._initial),
+            "previous": {what: _copied(tensors) for what, tensors in self._previous.items()},
+            "rows": self._rows.get_state(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take back what `state_dict` returned."""
+        self._initial = _copied(state["initial"])
+        self._previous = {what: _copied(tensors) for what, tensors in state["previous"].items()}
+        self._rows.set_state(state["rows"])
+
     def _first(self) -> dict[str, Probe]:
         """Return the probes that need no earlier measurement."""
         return {
@@ -83,3 +98,7 @@ class Measuring:
             for name, probe in self._probes.items()
             if not any(request.startswith(PREVIOUS) for request in requests(probe))
         }
+
+
+def _copied(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor.detach().clone() for name, tensor in tensors.items()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from lopgym.agents.anatomy import anatomy_of
 from lopgym.agents.looking import Looking, Write
@@ -38,6 +39,15 @@ class SpectraProbe(Looking):
         """Keep the options."""
         super().__init__("spectra", every, write)
         self.samples, self.keep, self.seed = samples, keep, seed
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return when the next look is, and where the stream of batches is."""
+        return super().state_dict() | {"measuring": self._measuring.state_dict()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take back what `state_dict` returned, once training has begun."""
+        super().load_state_dict(state)
+        self._measuring.load_state_dict(state["measuring"])
 
     def _on_training_start(self) -> None:
         super()._on_training_start()

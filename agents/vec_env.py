@@ -118,6 +118,41 @@ class GymVecEnv(VecEnv):
         frames: Iterable[Array] | None = self.venv.render()  # type: ignore[assignment]
         return [None] * self.num_envs if frames is None else list(frames)
 
+    def state_dict(self) -> dict[str, Any]:
+        """Return where the world and the statistics of its episodes stand, as plain data and arrays; no measured time.
+
+        Raises:
+            ValueError: the vector environment cannot say it.
+        """
+        return {
+            "world": self._stateful().state_dict(),
+            "returns": self._returns.copy(),
+            "lengths": self._lengths.copy(),
+            "reset_infos": [_kept(info) for info in self.reset_infos],
+            "seeds": [None if seed is None else int(seed) for seed in self._seeds],
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Bring the world, and the statistics, to where those of one that was made alike stood.
+
+        Raises:
+            ValueError: the state is of another world, or the vector environment cannot be brought to one.
+        """
+        if len(state["returns"]) != self.num_envs:
+            raise ValueError(f"the state is of {len(state['returns'])} copies of the world; here {self.num_envs}")
+        self._stateful().load_state_dict(state["world"])
+        self._returns, self._lengths = np.array(state["returns"]), np.array(state["lengths"])
+        self.reset_infos, self._seeds = [_told(info) for info in state["reset_infos"]], list(state["seeds"])
+
+    def _stateful(self) -> Any:
+        """Return the vector environment, if it can say its state: in a wrapper that cannot, a part would be lost."""
+        if not hasattr(type(self.venv), "state_dict"):
+            raise ValueError(
+                f"{type(self.venv).__name__} cannot say its state, so no run in it can be resumed: native batches can, "
+                "and separate copies of one process with their journals (lopgym.envs.journal.Journals)"
+            )
+        return self.venv
+
     def _clear_statistics(self) -> None:
         self._returns, self._lengths = np.zeros(self.num_envs), np.zeros(self.num_envs, dtype=np.int64)
 
@@ -132,3 +167,23 @@ class GymVecEnv(VecEnv):
                 "episode": {"r": float(self._returns[i]), "l": int(self._lengths[i]), "t": elapsed},
             }
         self._returns[done], self._lengths[done] = 0.0, 0
+
+
+def _kept(told: Any) -> Any:
+    """Return an info as plain data and arrays: NumPy's numbers as arrays of shape (), what is neither as None."""
+    if isinstance(told, Mapping):
+        return {str(key): _kept(value) for key, value in told.items()}
+    if isinstance(told, list | tuple):
+        return [_kept(value) for value in told]
+    if isinstance(told, np.ndarray | np.generic):
+        return None if told.dtype.hasobject else np.array(told)
+    return told if told is None or isinstance(told, bool | int | float | str) else None
+
+
+def _told(kept: Any) -> Any:
+    """Return what an info said, from what was kept of it."""
+    if isinstance(kept, Mapping):
+        return {key: _told(value) for key, value in kept.items()}
+    if isinstance(kept, list):
+        return [_told(value) for value in kept]
+    return np.array(kept)[()] if isinstance(kept, np.ndarray) else kept

@@ -8,11 +8,18 @@ from typing import Any
 import numpy as np
 import torch
 
+from lopgym.agents.finite_guard import check_parameters
+
 _NORMALISER = "normaliser/"
 
 
 def save_weights(model: Any, path: Path) -> None:
-    """Write the policy's parameters and buffers, and the observation statistics if there are any, as `.npz`."""
+    """Write the policy's parameters and buffers, and the observation statistics if there are any, as `.npz`.
+
+    Raises:
+        NumericalError: a parameter is not finite, or absurd; nothing is written.
+    """
+    check_parameters(model)
     arrays = {name: tensor.detach().cpu().numpy() for name, tensor in model.policy.state_dict().items()}
     normalizer = model.get_vec_normalize_env()
     if normalizer is not None and normalizer.norm_obs:

@@ -31,6 +31,7 @@ class StartSteps(Physics):
 
 class _Advanced(Channel):
     physics_type = StartSteps
+    kept = ("_luck",)
     start_steps: Value
 
     def _fit(self) -> None:

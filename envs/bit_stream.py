@@ -34,6 +34,7 @@ class BatchedBits(BatchedWorld):
     """Bits, slow and fast, and the threshold units that see them; a subclass says what is to be answered."""
 
     physics_type = BitFlipPhysics
+    kept = ("_seen",)
     flips: Any
     target: Any
 

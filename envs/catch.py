@@ -66,6 +66,8 @@ class BatchedCatch(BatchedWorld):
     * v0: first version.
     """
 
+    kept = ("_row", "_ball", "_paddle")
+
     def __init__(
         self,
         num_envs: int = 1,

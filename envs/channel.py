@@ -11,6 +11,7 @@ from gymnasium.utils import RecordConstructorArgs
 from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 
+from lopgym.envs.snapshot import Kept, WholeState
 from lopgym.envs.variants import variants
 from lopgym.envs.world import Mask, copy_seeds, reset_mask
 from lopgym.physics import Parametric, Value
@@ -23,12 +24,12 @@ ONE.flags.writeable = False
 _ARRAYS = (gym.spaces.Box, gym.spaces.Discrete, gym.spaces.MultiDiscrete, gym.spaces.MultiBinary)
 
 
-class Channel(Parametric):
+class Channel(Kept, Parametric):
     """One way of changing what passes between N copies of an environment and the agent.
 
     A subclass says once, for arrays of N, what happens; a wrapper for single environments (N = 1) and one for batches
     carry it, so both do the same to the last bit. The first parameter is the strength of the channel: where it has its
-    default, nothing is touched, not even by a multiplication by 1.
+    default, nothing is touched, not even by a multiplication by 1. What it remembers is named in `kept`.
     """
 
     rests_at_default: ClassVar[bool] = True  # False: the default is one of many variants, none of them neutral
@@ -107,7 +108,7 @@ class SingleLayer(Channel, gym.Wrapper[Any, Any, Any, Any], RecordConstructorArg
         return observation, info
 
 
-class VectorLayer(Channel, gym.vector.VectorWrapper):
+class VectorLayer(WholeState, Channel, gym.vector.VectorWrapper):
     """The wrapper of a batch that carries a channel; the drift layer outside resets the copies that have ended."""
 
     def __init__(self, env: gym.vector.VectorEnv[Any, Any, Any]) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 from gymnasium.envs.classic_control.utils import verify_number_and_cast
 from numpy.typing import NDArray
 
+from lopgym.envs.snapshot import Snapshot
 from lopgym.envs.world import BatchedWorld, Mask
 from lopgym.physics import Parametric, Value
 
@@ -57,6 +58,7 @@ class BatchedClassic(BatchedWorld):
     generators before they are asked for anything else.
     """
 
+    kept: ClassVar[tuple[str, ...]] = ("_state", "_fresh")
     single_type: ClassVar[type[Classic]]
     state_size: ClassVar[int]
     start_size: ClassVar[int]
@@ -85,6 +87,21 @@ class BatchedClassic(BatchedWorld):
         names, given = self.single_type.start_options, options or {}
         self._start = {name: verify_number_and_cast(given[name]) for name in names if name in given}
         return super().reset(seed=seed, options=options)
+
+    def snapshot(self) -> Snapshot:
+        """Return what steps and resets have made of the copies; what was drawn ahead goes back first."""
+        self._give_back()
+        return super().snapshot() | {"generators": [one.bit_generator.state for one in self._generators]}
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Go back to a snapshot, of a world in which the same physics is in force."""
+        state = self._state
+        super().restore(snapshot)
+        for generator, drawn in zip(self._generators, snapshot["generators"], strict=True):
+            generator.bit_generator.state = drawn
+        state[:] = self._state  # in place: others may move that very array
+        self._state = state
+        self._left[:], self._bounds_of = 0, (None, None)
 
     def _count(self, which: NDArray[Any]) -> None:
         """Count nothing: all luck comes from the generators."""

@@ -28,6 +28,7 @@ class ActionDelay(Physics):
 
 class _Delayed(ActionChannel):
     physics_type = ActionDelay
+    kept = ("_history", "_first")
     action_delay: Value
 
     def _fit(self) -> None:

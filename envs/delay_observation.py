@@ -28,6 +28,7 @@ class ObservationDelay(Physics):
 
 class _Delayed(ObservationChannel):
     physics_type = ObservationDelay
+    kept = ("_history",)
     observation_delay: Value
 
     def _fit(self) -> None:

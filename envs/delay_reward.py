@@ -26,6 +26,7 @@ class RewardDelay(Physics):
 
 class _Delayed(RewardChannel):
     physics_type = RewardDelay
+    kept = ("_owed", "_today", "_debt_until")
     reward_delay: Value
 
     def _fit(self) -> None:

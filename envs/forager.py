@@ -93,6 +93,7 @@ class BatchedForager(BatchedWorld):
     """
 
     physics_type = ForagerPhysics
+    kept = ("_place", "_time", "_ripe")
     reward_a: Value
     reward_b: Value
     reward_c: Value

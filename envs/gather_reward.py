@@ -24,6 +24,7 @@ class RewardInterval(Physics):
 
 class _Gathered(RewardChannel):
     physics_type = RewardInterval
+    kept = ("_kitty", "_elapsed")
     reward_interval: Value
 
     def _fit(self) -> None:

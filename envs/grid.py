@@ -35,6 +35,7 @@ class BatchedGrid(BatchedWorld):
     """A board with walls and two flags, seen whole or through a window; a subclass draws the walls."""
 
     physics_type = GridPhysics
+    kept = ("_place",)
     board_follows: ClassVar[frozenset[str]] = frozenset({"goal", "walls"})  # parameters that change the board
     goal: Any
     walls: Any

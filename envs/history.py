@@ -7,11 +7,12 @@ from collections import deque
 import numpy as np
 from numpy.typing import NDArray
 
+from lopgym.envs.snapshot import Snapshot, Stateful, check_keys
 from lopgym.envs.world import Mask
 from lopgym.physics import Value
 
 
-class History:
+class History(Stateful):
     """What N copies saw or did in their last steps. The first entry of an episode stands for all before it."""
 
     def __init__(self, depth: int) -> None:
@@ -29,6 +30,16 @@ class History:
     def push(self, entry: NDArray[np.generic]) -> None:
         """Add a step of every copy, shape (N, ...)."""
         self._past.append(np.array(entry))
+
+    def snapshot(self) -> Snapshot:
+        """Return all entries."""
+        return {"past": [np.array(entry) for entry in self._past]}
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Remember what was remembered then."""
+        check_keys(self, snapshot, ("past",))
+        self._past.clear()
+        self._past.extend(np.array(entry) for entry in snapshot["past"])
 
     def back(self, steps: Value) -> NDArray[np.generic]:
         """Return a new array with the entries of `steps` steps ago, of one number for all or of one a copy, (N,)."""

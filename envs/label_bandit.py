@@ -67,6 +67,7 @@ class BatchedLabelBandit(BatchedWorld):
     """
 
     physics_type = LabelBanditPhysics
+    kept = ("_context",)
     labelling: Value
 
     def __init__(

@@ -81,6 +81,7 @@ class BatchedLatentContext(BatchedWorld):
     """
 
     physics_type = ContextPhysics
+    kept = ("_place", "_velocity")
     context: Value
     correlation: Value
 

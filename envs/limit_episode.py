@@ -24,6 +24,7 @@ class EpisodeLimit(Physics):
 
 class _Limited(Channel):
     physics_type = EpisodeLimit
+    kept = ("_elapsed",)
     max_steps: Value
 
     def _fit(self) -> None:

@@ -8,16 +8,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lopgym.envs.gaussian import gaussian
+from lopgym.envs.snapshot import Kept, Snapshot
 from lopgym.envs.world import Mask
 from lopgym.seeding import CounterStream
 
 
-class Luck:
+class Luck(Kept):
     """Random numbers as a function of (seed of the copy, number of its steps and beginnings so far).
 
     Copy i of a batch seeded s is lucky when the lone copy seeded s + i is. Without a seed the luck comes from the
     operating system.
     """
+
+    kept = ("_count", "_seeds")
 
     def __init__(self, channel: str, copies: int, size: int = 1) -> None:
         """Give `size` numbers at a time to each of N copies; `channel` tells the luck of one layer from another's."""
@@ -46,6 +49,11 @@ class Luck:
         """Return standard normal numbers, shape (N, size)."""
         numbers: NDArray[np.float64] = gaussian(self._stream, self._counters())[0].reshape(-1, self._size)
         return numbers
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Be lucky from here on as at a snapshot."""
+        super().restore(snapshot)
+        self._open(self._seeds)
 
     def _counters(self) -> NDArray[np.int64]:
         """Return one counter a number: no two of a copy are ever the same, shape (N * size,)."""

@@ -27,6 +27,7 @@ class ActionNoise(Physics):
 
 class _Noisy(BoxActionChannel):
     physics_type = ActionNoise
+    kept = ("_luck",)
     action_noise: Value
 
     def _fit(self) -> None:

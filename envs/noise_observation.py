@@ -29,6 +29,7 @@ class ObservationNoise(Physics):
 
 class _Noisy(ObservationChannel):
     physics_type = ObservationNoise
+    kept = ("_luck",)
     observation_noise: Value
 
     def _fit(self) -> None:

@@ -26,6 +26,7 @@ class RewardNoise(Physics):
 
 class _Noisy(RewardChannel):
     physics_type = RewardNoise
+    kept = ("_luck",)
     reward_noise: Value
 
     def _fit(self) -> None:

@@ -16,7 +16,7 @@ from lopgym.envs.drift_clock import DriftClock, Drifts, as_schedules, realised
 from lopgym.envs.layers import owners
 from lopgym.envs.options import as_world_seed, check_mappings
 from lopgym.envs.own_clocks import Clocks, OwnClocks
-from lopgym.envs.snapshot import Snapshot, check_snapshot
+from lopgym.envs.snapshot import Snapshot, Stateful, check_snapshot
 from lopgym.envs.triggered import Trigger
 from lopgym.registry import nearest
 from lopgym.schedules import to_plain
@@ -25,7 +25,7 @@ Apply = Literal["step", "reset", "truncate"]
 _ALONE = np.ones(1, dtype=np.bool_)  # the mask of the only copy
 
 
-class NonStationary(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
+class NonStationary(Stateful, gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
     """Drive parameters of the wrapped environment by schedules of the environment steps of its life.
 
     `step` uses the clock, then advances it. A plain `reset()` leaves it: the world goes on. `reset(seed=s)` starts a

@@ -17,7 +17,7 @@ from lopgym.envs.layers import owners
 from lopgym.envs.nonstationary import Apply, check_apply, clock_target, on_life, taken
 from lopgym.envs.options import as_world_seed, check_mappings
 from lopgym.envs.own_clocks import Clocks, OwnClocks
-from lopgym.envs.snapshot import Snapshot, check_snapshot
+from lopgym.envs.snapshot import Snapshot, Stateful, WholeState, check_snapshot
 from lopgym.envs.triggered import Trigger
 from lopgym.envs.vector_actions import ActionCheck
 from lopgym.envs.vector_info import Info, forget, masked
@@ -25,7 +25,7 @@ from lopgym.envs.world import BatchedWorld, Mask, Step, reset_mask
 from lopgym.registry import nearest
 
 
-class NonStationaryVector(gym.vector.VectorWrapper):
+class NonStationaryVector(WholeState, Stateful, gym.vector.VectorWrapper):
     """Drive parameters of a batch by schedules of its total environment steps: `NonStationary` for N copies.
 
     The clock advances by N a call, whatever the autoreset mode. This is the outermost layer and it owns autoreset and

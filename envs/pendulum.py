@@ -127,6 +127,7 @@ class BatchedPendulum(BatchedClassic):
     physics_type = PendulumPhysics
     single_type = Pendulum
     state_size = start_size = 2
+    kept = ("_torque",)
 
     def __init__(self, num_envs: int = 1, render_mode: str | None = None) -> None:
         """Set up N rods."""

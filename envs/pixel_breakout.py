@@ -85,6 +85,7 @@ class BatchedPixelBreakout(BatchedWorld):
     """
 
     physics_type = PixelBreakoutPhysics
+    kept = ("_ball", "_was", "_way", "_paddle", "_time", "_bricks")
     channel_order: Value
     wall: Value
     paddle_width: Any

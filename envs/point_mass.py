@@ -83,6 +83,7 @@ class BatchedPointMass(BatchedWorld):
 
     metadata = BatchedWorld.metadata | {"render_fps": 10}
     physics_type = PointMassPhysics
+    kept = ("_place", "_velocity")
     goal_x: Any
     goal_y: Any
     mass: Any

@@ -89,6 +89,7 @@ class BatchedPuddleWorld(BatchedWorld):
 
     metadata = BatchedWorld.metadata | {"render_fps": 15}
     physics_type = PuddlePhysics
+    kept = ("_place",)
     goal_x: Any
     goal_y: Any
     puddle_x: Any

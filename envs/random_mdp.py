@@ -91,6 +91,7 @@ class BatchedRandomMDP(BatchedWorld):
     """
 
     physics_type = RandomMDPPhysics
+    kept = ("_state", "_lost")
     transitions: Any
     rewards: Any
     reward_deviation: Any

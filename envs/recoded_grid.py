@@ -75,6 +75,7 @@ class BatchedRecodedGrid(BatchedWorld):
     """
 
     physics_type = RecodedGridPhysics
+    kept = ("_place", "_time")
     code: Value
     goal: Value
 

@@ -13,6 +13,7 @@ from gymnasium.utils import RecordConstructorArgs
 from numpy.typing import NDArray
 
 from lopgym.envs.layers import owners
+from lopgym.envs.snapshot import Kept, WholeState
 from lopgym.envs.variants import MAX_INDEX, variants
 from lopgym.physics import Parametric, Physics, Value, param
 from lopgym.seeding import generator
@@ -43,7 +44,7 @@ def quantiles(world_seed: int, context: Value, correlation: Value, parameters: i
     return places
 
 
-class _Driver(Parametric):
+class _Driver(Kept, Parametric):
     """What the wrapper of an environment and that of a batch have in common."""
 
     physics_type = ContextPhysics
@@ -102,7 +103,7 @@ class SharedContext(_Driver, gym.Wrapper[Any, Any, Any, Any], RecordConstructorA
         self._drive(env, ranges, world_seed, 1)
 
 
-class SharedContextVector(_Driver, gym.vector.VectorWrapper):
+class SharedContextVector(WholeState, _Driver, gym.vector.VectorWrapper):
     """Let a hidden context, one for all copies or one each, set several parameters of a batch at once."""
 
     def __init__(self, env: gym.vector.VectorEnv[Any, Any, Any], *, ranges: Ranges, world_seed: int = 0) -> None:

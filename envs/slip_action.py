@@ -26,6 +26,7 @@ class ActionSlip(Physics):
 
 class _Slipping(ActionChannel):
     physics_type = ActionSlip
+    kept = ("_luck",)
     action_slip: Value
 
     def _fit(self) -> None:

@@ -28,6 +28,7 @@ class ActionStickiness(Physics):
 
 class _Sticky(ActionChannel):
     physics_type = ActionStickiness
+    kept = ("_luck", "_last", "_first")
     action_stickiness: Value
 
     def _fit(self) -> None:

@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
 from lopgym.envs import environments
 from lopgym.envs.common_space import common_action, common_observation, own_action, padded
+from lopgym.envs.journal import Journal
 from lopgym.envs.painting import Image, centred
+from lopgym.envs.snapshot import Snapshot
 from lopgym.envs.tasks import Named, as_tasks, begins_anew
 from lopgym.envs.variants import MAX_INDEX
 from lopgym.envs.world import METADATA, BatchedWorld, Mask, Step
@@ -77,6 +78,7 @@ class BatchedTaskSequence(BatchedWorld):
 
     metadata = METADATA | {"render_fps": 30}
     physics_type = TaskSequencePhysics
+    kept = ("_task", "_seen", "_over")
     task: Value
 
     def __init__(
@@ -98,7 +100,7 @@ class BatchedTaskSequence(BatchedWorld):
         seen = common_observation({name: observation for name, (observation, _) in named})
         done = common_action({name: action for name, (_, action) in named})
         # By copy and number of the task.
-        self._made: list[dict[int, gym.Env[Any, Any]]] = [{} for _ in range(num_envs)]
+        self._made: list[dict[int, Journal]] = [{} for _ in range(num_envs)]
         self._task = np.zeros(num_envs, dtype=np.int64)
         self._seen = np.zeros((num_envs, *seen.shape), dtype=np.float32)
         self._over = np.ones(num_envs, dtype=np.bool_)
@@ -117,6 +119,18 @@ class BatchedTaskSequence(BatchedWorld):
         self._over |= terminated | truncated
         self.count += 1
         return self._observe(), reward, terminated, truncated, {}
+
+    def snapshot(self) -> Snapshot:
+        """Return what steps and resets have made of the copies, among it the journals of the running episodes."""
+        running = {copy: self._played(copy).snapshot() for copy in np.flatnonzero(~self._over).tolist()}
+        return super().snapshot() | {"journals": [running.get(copy) for copy in range(self.num_envs)]}
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Go back to a snapshot, living through the running episodes again."""
+        super().restore(snapshot)
+        for copy, journal in enumerate(snapshot["journals"]):
+            if journal is not None:
+                self._played(copy).restore(journal)
 
     def close_extras(self, **kwargs: Any) -> None:
         """Close every task."""
@@ -143,11 +157,11 @@ class BatchedTaskSequence(BatchedWorld):
         for copy in np.flatnonzero(mask).tolist():
             self._see(copy, self._played(copy).reset(seed=int(seeds[copy]))[0])
 
-    def _played(self, copy: int) -> gym.Env[Any, Any]:
+    def _played(self, copy: int) -> Journal:
         """Return what a copy plays now, made at the first time."""
         number, made = int(self._task[copy]), self._made[copy]
         if number not in made:
-            made[number] = self._tasks[number].make(self.render_mode)
+            made[number] = Journal(self._tasks[number].make(self.render_mode))
         return made[number]
 
     def _see(self, copy: int, observation: Any) -> None:

@@ -17,6 +17,7 @@ from gymnasium.utils import RecordConstructorArgs
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
+from lopgym.envs.snapshot import Kept, WholeState
 from lopgym.envs.vector_info import Info
 from lopgym.envs.voices import ChangeVoice, DifferenceVoice, DriftVoice, Mask, TaskIdVoice, Voice
 from lopgym.envs.world import copy_seeds
@@ -24,9 +25,10 @@ from lopgym.envs.world import copy_seeds
 _ALONE = np.ones(1, dtype=np.bool_)  # the mask of the only copy
 
 
-class Telling(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
+class Telling(Kept, gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
     """Base of the wrappers: add what a voice says to the observation."""
 
+    kept = ("_voice",)
     voice: ClassVar[type[Voice]]
 
     def __init__(self, env: gym.Env[Any, Any], **arguments: Any) -> None:
@@ -123,8 +125,10 @@ class DifferenceObservation(Telling):
         super().__init__(env, parameters=parameters, delay=delay, noise=noise)
 
 
-class TellingVector(gym.vector.VectorWrapper):
+class TellingVector(WholeState, Kept, gym.vector.VectorWrapper):
     """Tell every copy of a native batch what a wrapper of single environments would tell it."""
+
+    kept = ("_voice",)
 
     def __init__(self, env: gym.vector.VectorEnv[Any, Any, Any], wrapper: type[Telling], **arguments: Any) -> None:
         """Take a class, such as `ChangeFlag`, and its arguments.

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lopgym.envs.layers import need_drift, stack
+from lopgym.envs.snapshot import Snapshot, Stateful, check_keys
 from lopgym.physics import Parametric
 from lopgym.registry import nearest
 from lopgym.seeding import CounterStream
@@ -18,7 +19,7 @@ Numbers = NDArray[np.float64]
 Drift = Mapping[str, NDArray[Any]]  # parameter -> value for each copy, shape (N,)
 
 
-class Voice:
+class Voice(Stateful):
     """Says K numbers of each copy, from what is in force in it. Copy i seeded s says what a lone copy seeded s does.
 
     Attributes:
@@ -45,8 +46,8 @@ class Voice:
 
     def begin(self, seeds: Sequence[int | None]) -> None:
         """Forget what was; from here on the luck of each copy follows its seed, or none."""
-        luck = [int(np.random.SeedSequence().generate_state(1)[0]) if seed is None else seed for seed in seeds]
-        self._stream = CounterStream(luck, type(self).__name__)
+        drawn = np.random.SeedSequence().generate_state(len(seeds)).tolist()
+        self._open([luck if seed is None else int(seed) for seed, luck in zip(seeds, drawn, strict=True)])
         self._heard = np.zeros(len(seeds), dtype=np.int64)
         self._news: list[Numbers] = []  # the newest last, shape (N, K) each
         self._before: Numbers = np.zeros((len(seeds), 0))
@@ -61,6 +62,22 @@ class Voice:
         self._before = np.where(on, now, self._before)
         self._heard += who
         return self._garbled(self._news[0]) if self.noise else self._news[0]
+
+    def snapshot(self) -> Snapshot:
+        """Return what it has heard, and its luck."""
+        news = [np.array(one) for one in self._news]
+        return {"seeds": list(self._seeds), "heard": self._heard.copy(), "news": news, "before": self._before.copy()}
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Go on speaking from a snapshot."""
+        check_keys(self, snapshot, ("seeds", "heard", "news", "before"))
+        self._open(snapshot["seeds"])
+        self._heard, self._before = np.array(snapshot["heard"]), np.array(snapshot["before"])
+        self._news = [np.array(one) for one in snapshot["news"]]
+
+    def _open(self, seeds: Sequence[int]) -> None:
+        self._seeds = list(seeds)
+        self._stream = CounterStream(self._seeds, type(self).__name__)
 
     def _facts(self, task: NDArray[np.int64], drift: Drift) -> Numbers:
         """Return what this voice takes notice of, shape (N, K)."""

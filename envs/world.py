@@ -11,6 +11,7 @@ from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
 from lopgym.envs.painting import Image, enlarge
+from lopgym.envs.snapshot import Kept, Snapshot, Stateful, WholeState
 from lopgym.physics import Parametric, Physics, Value
 from lopgym.seeding import CounterStream
 
@@ -25,12 +26,13 @@ _ONE = np.ones((), dtype=np.int64)  # NumPy adds it in half the time that it tak
 Step = tuple[NDArray[Any], NDArray[np.float64], Mask, Mask, dict[str, Any]]
 
 
-class BatchedWorld(Parametric, gym.vector.VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
+class BatchedWorld(Kept, WholeState, Parametric, gym.vector.VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
     """N copies of one world. A subclass says how episodes begin, what is seen, and how a step goes.
 
     Randomness is a function of (seed of the copy, number of its steps and beginnings so far), so copy i of a batch
-    seeded s is the lone copy seeded s + i, and there is no generator to save. Nothing is reset by itself:
-    `NonStationaryVector`, the outermost layer, does that. The arrays returned are new at every call.
+    seeded s is the lone copy seeded s + i, and there is no generator to save; what else its steps change, a subclass
+    names in `kept`. Nothing is reset by itself: `NonStationaryVector`, the outermost layer, does that. The arrays
+    returned are new at every call.
 
     Attributes:
         count: how many steps and beginnings each copy has seen since it was seeded, int64, shape (N,).
@@ -38,6 +40,7 @@ class BatchedWorld(Parametric, gym.vector.VectorEnv[NDArray[Any], NDArray[Any], 
 
     metadata = METADATA
     physics_type: ClassVar[type[Physics]] = Physics
+    kept: ClassVar[tuple[str, ...]] = ("count",)
 
     def __init__(
         self, num_envs: int, render_mode: str | None, observation: gym.Space[Any], action: gym.Space[Any]
@@ -84,6 +87,15 @@ class BatchedWorld(Parametric, gym.vector.VectorEnv[NDArray[Any], NDArray[Any], 
             return None
         return tuple(enlarge(self._paint(copy)) for copy in range(self.num_envs))
 
+    def snapshot(self) -> Snapshot:
+        """Return what steps and resets have made of the copies."""
+        return super().snapshot() | {"seeds": list(self._seeds)}
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Go back to a snapshot, of a world in which the same physics is in force."""
+        super().restore(snapshot)
+        self._open(snapshot["seeds"])
+
     def integers(self, high: int, draw: int = 0) -> NDArray[np.int64]:
         """Return an integer in [0, high) a copy, shape (N,); `draw` tells several of one moment apart."""
         return self._stream.integers(high, self.count, draw)
@@ -92,9 +104,14 @@ class BatchedWorld(Parametric, gym.vector.VectorEnv[NDArray[Any], NDArray[Any], 
         """Start the masked copies that were given a seed anew."""
         old = self._seeds or seeds
         started = mask & np.array([seed is not None for seed in seeds])
-        self._seeds = [int((new if on else last) or 0) for on, new, last in zip(started, seeds, old, strict=True)]
-        self._stream = CounterStream(self._seeds, type(self).__name__)
+        self._open([int((new if on else last) or 0) for on, new, last in zip(started, seeds, old, strict=True)])
         self.count[started] = 0
+
+    def _open(self, seeds: Sequence[int]) -> None:
+        """Draw from here on by these seeds, one a copy; none before the first reset."""
+        self._seeds = list(seeds)
+        if self._seeds:
+            self._stream = CounterStream(self._seeds, type(self).__name__)
 
     def _count(self, which: NDArray[Any]) -> None:
         """Count a step or a beginning of the copies that `which`, shape () or (N,), says."""
@@ -117,7 +134,7 @@ class BatchedWorld(Parametric, gym.vector.VectorEnv[NDArray[Any], NDArray[Any], 
         raise NotImplementedError
 
 
-class World(Parametric, gym.Env[Any, Any]):
+class World(Stateful, Parametric, gym.Env[Any, Any]):
     """A batch of one, as a single environment."""
 
     def __init__(self, batch: BatchedWorld) -> None:
@@ -144,6 +161,14 @@ class World(Parametric, gym.Env[Any, Any]):
         observation, reward, terminated, truncated, info = self.batch.step(np.array([action]))
         told = {key: values.item() for key, values in info.items() if key[0] != "_"}
         return observation[0], float(reward[0]), bool(terminated[0]), bool(truncated[0]), told
+
+    def snapshot(self) -> Snapshot:
+        """Return that of the batch."""
+        return self.batch.snapshot()
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Go back to a snapshot."""
+        self.batch.restore(snapshot)
 
     def set_physics(self, **changes: Value) -> None:
         """Change the parameters of the batch."""

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any
 
 import yaml
 from hydra import compose
 from hydra.errors import HydraException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import ValidationError
 
 from lopgym.registry import nearest
-from lopgym.studies.checks import check
+from lopgym.strict_yaml import MOST_VALUES
+from lopgym.studies.checks import check, pinned
 from lopgym.studies.config import Config, model
 from lopgym.studies.faults import ConfigError, Fault, faults_of, told
 from lopgym.studies.places import Places
@@ -26,6 +27,7 @@ NODES = (*ONE[1:], *MANY)  # the groups that leave a node in the config
 # A mapping given for these, or inside, replaces what was there.
 _REPLACED = ("env.drifts.", "env.clocks.", "env.trigger.", "env.kwargs.")
 _TRIGGER = re.compile(r"mitigation\.\w+\.when(\.|$)")  # and for these
+MOST_JOINED = 8  # values that hold several interpolations: more could be made to grow without end
 _REFUSALS = (HydraException, OmegaConfBaseException, yaml.YAMLError, ValueError, OSError)
 
 
@@ -48,10 +50,11 @@ def assemble(loader: Any, request: Request, allow_import: Collection[str] | None
     unjudged = {choice.group for choice in request.choices} - {choice.group for choice in choices}
     if built is not None and not lines:
         faults += check(built, allow_import)
-    lines += told([fault for fault in faults if fault[0][0] not in unjudged], places.of)
+    faults = [fault for fault in faults if fault[0][0] not in unjudged]
+    lines += told(_without_echoes(faults, _plain(config)), places.of)
     if lines or built is None:
         raise ConfigError(lines)
-    return built
+    return pinned(built)
 
 
 def _known(loader: Any, choices: Sequence[Choice]) -> tuple[list[Choice], list[str]]:
@@ -108,14 +111,58 @@ def _with_values(base: DictConfig, values: Sequence[Value]) -> DictConfig:
 
 
 def _resolved(config: DictConfig, places: Places) -> dict[str, Any]:
-    """Follow the interpolations."""
+    """Follow the interpolations, if that comes to an end."""
+    if sum(text.count("${") > 1 for text in _texts(_plain(config))) > MOST_JOINED:
+        raise ConfigError([f"more than {MOST_JOINED} values are put together from several interpolations, ${{KEY}}"])
     try:
+        if _left(config, MOST_VALUES) < 0:
+            raise ConfigError([f"the interpolations, ${{KEY}}, make more than {MOST_VALUES:,} values"])
         data: Any = OmegaConf.to_container(config, resolve=True)
     except OmegaConfBaseException as error:
         said = str(error).partition("\n")[0]
         path = tuple(error.full_key.split(".")) if error.full_key else ("interpolation",)
         raise ConfigError(told([(path, said)], places.of)) from None
+    except RecursionError:
+        raise ConfigError(["an interpolation, ${KEY}, stands inside of what it refers to"]) from None
     return data  # type: ignore[no-any-return]  # the top of a config is a mapping
+
+
+def _plain(config: DictConfig) -> Any:
+    """Return a config before interpolation."""
+    return OmegaConf.to_container(config, resolve=False)
+
+
+def _texts(data: Any) -> Iterator[str]:
+    if isinstance(data, str):
+        yield data
+    elif isinstance(data, dict | list):
+        for inner in data.values() if isinstance(data, dict) else data:
+            yield from _texts(inner)
+
+
+def _left(node: Any, values: int) -> int:
+    """Return how many of `values` are left when all of `node` is counted; what is referred to counts as what it is."""
+    if not isinstance(node, DictConfig | ListConfig) or node._is_none():
+        return values - 1
+    keys: Iterable[Any] = node if isinstance(node, DictConfig) else range(len(node))
+    for key in keys:
+        values = values if OmegaConf.is_missing(node, key) else _left(node[key], values)
+        if values < 0:
+            break
+    return values
+
+
+def _without_echoes(faults: Sequence[Fault], data: Any) -> list[Fault]:
+    """Leave out faults of values that only refer to a key that is at fault itself."""
+    keys = {".".join(path) for path, _ in faults}
+    return [(path, said) for path, said in faults if _reference(data, path) not in keys]
+
+
+def _reference(data: Any, path: tuple[str, ...]) -> str:
+    """Return KEY if the value at `path` is written as `${KEY}`, else nothing."""
+    for key in path:
+        data = data.get(key) if isinstance(data, dict) else None
+    return data[2:-1] if isinstance(data, str) and data.startswith("${") and data.endswith("}") else ""
 
 
 def _plainly(error: Exception) -> str:
@@ -183,7 +230,7 @@ def _elsewhere(choices: Sequence[Choice], before: dict[str, Any]) -> list[str]:
 
 def _chosen(config: DictConfig) -> dict[str, Any]:
     """Return a composed config before interpolation, without idle entries."""
-    data: Any = OmegaConf.to_container(config, resolve=False)
+    data = _plain(config)
     for group in MANY:
         data[group] = {k: v for k, v in (data.get(group) or {}).items() if isinstance(v, dict) and "kind" in v}
     return data  # type: ignore[no-any-return]  # the top of a config is a mapping

@@ -5,15 +5,20 @@ from __future__ import annotations
 import math
 import re
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import yaml
+from matplotlib.figure import Figure
 
 from lopgym.record import RunFolder, read_metrics
 from lopgym.studies.figures import last_layers, run_overview
+from lopgym.studies.notices import notice
 from lopgym.studies.spectra import read_spectra, spectra_figure
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
 
 Layout = dict[str, dict[str, list[Any]]]
 
@@ -114,14 +119,25 @@ class TensorBoardSink:
     of each layer's spectra if they were kept, and a row in the table of hyperparameters.
     """
 
-    def __init__(self, folder: RunFolder, config: Mapping[str, Any], tasks: int, steps_per_task: int) -> None:
-        """Open an event file in `folder`; `config` is plain data."""
-        from torch.utils.tensorboard import SummaryWriter  # 2 s: only runs pay
+    def __init__(
+        self,
+        folder: RunFolder,
+        config: Mapping[str, Any],
+        tasks: int,
+        steps_per_task: int,
+        *,
+        say: Callable[[str], None] = notice,
+    ) -> None:
+        """Write to `folder`; `config` is plain data, `say` gets the line that tells of a disk that takes no more."""
+        from lopgym.studies.event_file import EventFiles  # 2 s: only runs pay
 
         self._folder, self._config = folder, dict(config)
         self._total, self._steps_per_task = tasks * steps_per_task, steps_per_task
-        self._writer = SummaryWriter(str(folder.path), flush_secs=5)
-        self._writer.add_text("config", f"```yaml\n{yaml.safe_dump(self._config, sort_keys=False)}```")
+        self._events = EventFiles(folder.path, say)
+        self._forget()
+
+    def _forget(self) -> None:
+        self._step = -1  # of the last values
         self._tags: set[str] = set()
         self._arranged: set[str] = set()
         self._layout: Layout = {}
@@ -129,6 +145,9 @@ class TensorBoardSink:
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
         """Write scalars measured at `step`, and the layout again if a tag that belongs in it is new."""
+        if self._step < 0:
+            self._events.add(self._introduce)
+        self._step = step
         self._add(step, values)
         returns = [values[tag] for tag in ("task/return", "task/final") if math.isfinite(values.get(tag, math.nan))]
         self._low, self._high = min([self._low, *returns]), max([self._high, *returns])
@@ -141,33 +160,70 @@ class TensorBoardSink:
     def finish(self, summary: Mapping[str, float]) -> None:
         """Draw the whole run and enter it into the table of hyperparameters; `summary` is what it is judged by."""
         title = " / ".join(self._folder.path.parts[-3:])
-        self._writer.add_figure("run", run_overview(read_metrics(self._folder.metrics), title=title), self._total)
+        self._draw("run", run_overview(read_metrics(self._folder.metrics), title=title))
         for layer, spectra in read_spectra(self._folder.spectra).items():
-            self._writer.add_figure(f"spectra/{layer}", spectra_figure(layer, spectra), self._total)
-        self._writer.flush()
+            self._draw(f"spectra/{layer}", spectra_figure(layer, spectra))
         row = hyperparameters(self._config) | {"variant": self._folder.path.parent.name}
         scores = {f"summary/{_clean(name)}": float(value) for name, value in summary.items()}
-        # Last of all: it opens a second event file, and TensorBoard does not go back to the first.
-        self._writer.add_hparams(row, scores, run_name=".", global_step=self._total)
+        self._events.add(lambda writer: writer.add_hparams(row, scores, global_step=self._total))
 
     def close(self) -> None:
-        """Flush and close the file."""
-        self._writer.close()
+        """Close the file."""
+        self._events.close()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what is needed to go on: how long the event files are, the last step, the tags, the range of returns.
+
+        Of what the files hold, nothing: if they turn out to be damaged, `metrics.jsonl` has it.
+        """
+        return {
+            "files": self._events.sizes(),
+            "step": self._step,
+            "tags": sorted(self._tags),
+            "low": self._low,
+            "high": self._high,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state_dict` returned, with no step twice; `metrics.jsonl` has been cut by then.
+
+        Event files are cut to what they were; if they are not all there any more, they are written anew.
+        """
+        if self._events.go_on(state["files"], state["step"] + 1):
+            self._step, self._tags = state["step"], set(state["tags"])
+            self._low, self._high = state["low"], state["high"]
+            self._arranged, self._layout = set(self._tags), self._arrangement()
+        elif self._folder.metrics.exists():
+            self._forget()
+            for step, values in read_metrics(self._folder.metrics):
+                self.write(step, values)
+
+    def _introduce(self, writer: SummaryWriter) -> None:
+        writer.add_text("config", f"```yaml\n{yaml.safe_dump(self._config, sort_keys=False)}```")
 
     def _add(self, step: int, values: Mapping[str, float]) -> None:
-        for tag, value in values.items():
-            self._writer.add_scalar(tag, value, step)
+        def scalars(writer: SummaryWriter) -> None:
+            for tag, value in values.items():
+                writer.add_scalar(tag, value, step)
+
+        self._events.add(scalars)
         self._tags.update(values)
+
+    def _draw(self, tag: str, figure: Figure) -> None:
+        self._events.add(lambda writer: writer.add_figure(tag, figure, self._total))
 
     def _arrange(self) -> None:
         """Write the layout if it has changed; TensorBoard takes the last."""
         if self._tags == self._arranged:
             return
         self._arranged = set(self._tags)
-        new = layout(self._tags, self._config.get("evaluation", {}).get("tasks", ()))
+        new = self._arrangement()
         if new != self._layout:
             self._layout = new
-            self._writer.add_custom_scalars(new)
+            self._events.add(lambda writer: writer.add_custom_scalars(new))
+
+    def _arrangement(self) -> Layout:
+        return layout(self._tags, self._config.get("evaluation", {}).get("tasks", ()))
 
 
 def _clean(name: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Collection, Iterator
 from itertools import islice, pairwise, takewhile
 from math import prod
@@ -19,6 +20,7 @@ from lopgym.studies.faults import Fault
 
 FLAT = (gym.spaces.Box, gym.spaces.Discrete, gym.spaces.MultiBinary, gym.spaces.MultiDiscrete)
 MOMENTS = 64  # of each schedule that are tried beforehand
+FASTEST, MOST = 10.0, 10**15  # learning rate; whatever an agent counts
 WIDEST, MOST_WEIGHTS = 2**16, 2**26  # units of a layer; weights of a trunk: 256 MiB, and Adam adds twice as much
 
 
@@ -29,10 +31,10 @@ def check(config: Config, allow_import: Collection[str] | None = ()) -> list[Fau
         config: a validated config.
         allow_import: packages that `env.id` may import; None allows all.
     """
-    faults = [*_rollout(config), *_stem(config), *_hidden(config), *_fork(config), *_device(config), *_stack(config)]
-    faults += _rebuilt(config)
-    faults += _import(config, allow_import)
-    unbuilt = any(path == ("env", "id") for path, _ in faults)
+    faults = [*_rollout(config), *_learning(config), *_stem(config), *_hidden(config), *_fork(config)]
+    faults += [*_device(config), *_stack(config), *_rebuilt(config)]
+    faults += imports(config, allow_import)
+    unbuilt = any(path in (("env", "id"), ("env", "ids")) for path, _ in faults)
     return faults if unbuilt else [*faults, *(list(_clocks(config)) or _world(config))]
 
 
@@ -51,6 +53,32 @@ def _rollout(config: Config) -> Iterator[Fault]:
             ("steps_per_task",),
             f"{config.steps_per_task} is no multiple of a rollout, {rollout} steps ({how}); nearest: {near}",
         )
+
+
+def _learning(config: Config) -> Iterator[Fault]:
+    """Find numbers with which an agent would not learn, or learn from less than it was told to, and not say so."""
+    agent = config.agent.model_dump()
+    rate, batch = agent.get("learning_rate", 0), agent.get("batch_size", 0)
+    if rate > FASTEST:
+        yield ("agent", "learning_rate"), f"{rate:g} is no step size that learns anything; at most {FASTEST:g}"
+    for name, value in agent.items():
+        if isinstance(value, int) and value > MOST:
+            yield ("agent", name), f"{value} is more than any machine can do; at most {MOST:,}"
+    if batch > (kept := agent.get("buffer_size", batch)):
+        yield ("agent", "batch_size"), f"{batch} transitions, but the buffer keeps {kept}"
+    if batch > (rollout := agent.get("n_steps", batch) * config.env.n_envs):
+        yield ("agent", "batch_size"), f"{batch} transitions, but a rollout has {rollout}"
+    if batch == 1 and agent.get("normalize_advantage"):
+        yield ("agent", "batch_size"), "one transition has no spread to normalise advantages by; at least 2"
+    yield from _warm_up(config, agent.get("learning_starts", 0))
+
+
+def _warm_up(config: Config, steps: int) -> Iterator[Fault]:
+    total, each = config.tasks * config.steps_per_task, config.steps_per_task
+    if steps >= total:
+        yield ("agent", "learning_starts"), f"{steps} steps before the first update, but the run has {total}"
+    elif steps > each and config.task_change.model_dump()["exploration"] == "restart":
+        yield ("agent", "learning_starts"), f"{steps} random steps in each task, but a task has {each}"
 
 
 def _stem(config: Config) -> Iterator[Fault]:
@@ -114,14 +142,37 @@ def _device(config: Config) -> Iterator[Fault]:
         yield ("device",), f"no {config.device} on this machine; `lopgym doctor` says what there is"
 
 
-def _import(config: Config, allowed: Collection[str] | None) -> Iterator[Fault]:
-    """Importing runs code: an id may only name packages that were allowed by hand."""
+def imports(config: Config, allowed: Collection[str] | None) -> Iterator[Fault]:
+    """Find packages that the ids of worlds would import: that runs code, and only those allowed by hand may."""
+    for option, name in _ids(config):
+        module, colon, _ = name.partition(":")
+        package = module.partition(".")[0]
+        if colon and allowed is not None and package not in {"gymnasium", "lopgym", *allowed}:
+            yield ("env", option), f"{name} would import {package}; allow it with --allow-import {package}"
+
+
+def _ids(config: Config) -> Iterator[tuple[str, str]]:
+    """Yield each id that Gymnasium will be asked for, and the option that says it."""
+    if isinstance(config.env, CustomEnv):
+        yield "id", config.env.id
+    for named in getattr(config.env, "ids", ()):  # of worlds that are made of others
+        yield "ids", named if isinstance(named, str) else named[0]
+
+
+def pinned(config: Config) -> Config:
+    """Return the config with the version of a world that was named without one: Gymnasium takes the newest there is."""
     if not isinstance(config.env, CustomEnv):
-        return
-    module, colon, _ = config.env.id.partition(":")
-    package = module.partition(".")[0]
-    if colon and allowed is not None and package not in {"gymnasium", "lopgym", *allowed}:
-        yield ("env", "id"), f"{config.env.id} would import {package}; allow it with --allow-import {package}"
+        return config
+    module, colon, name = config.env.id.rpartition(":")
+    versions = [spec for spec in gym.registry.values() if spec.version is not None and name == _versionless(spec)]
+    if not versions or name in gym.registry:
+        return config
+    newest = max(versions, key=lambda spec: spec.version or 0)
+    return config.model_copy(update={"env": config.env.model_copy(update={"id": f"{module}{colon}{newest.id}"})})
+
+
+def _versionless(spec: gym.envs.registration.EnvSpec) -> str:
+    return f"{spec.namespace}/{spec.name}" if spec.namespace else spec.name
 
 
 def _clocks(config: Config) -> Iterator[Fault]:
@@ -139,7 +190,8 @@ def _world(config: Config) -> Iterator[Fault]:
     from lopgym.studies.worlds import single_world
 
     try:
-        world = single_world(config)
+        with warnings.catch_warnings(action="ignore"):  # they come again when the world is built to be trained in
+            world = single_world(config)
     except (gym.error.Error, ImportError, ValueError, TypeError, KeyError) as error:
         yield ("env",), str(error.args[0] if error.args else error)
         return

@@ -98,6 +98,26 @@ def train(
     typer.echo(f"look at it: lopgym tensorboard {shlex.quote(str(config.runs_dir / config.study))}")
 
 
+@app.command()
+def resume(
+    run: Annotated[Path, typer.Argument(help="Folder of one run.")],
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Refuse other versions, threads or another device than before.")
+    ] = False,
+    allow_import: AllowImport = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
+) -> None:
+    """Let a run that was cut off go on, from its newest checkpoint, bit for bit."""
+    _look_here(allow_import)
+    with _errors({ValueError: USAGE}):
+        from lopgym.studies.progress import display
+        from lopgym.studies.run import resume as go_on
+
+        with nullcontext() if quiet else display() as show:
+            finished = go_on(run, on_progress=show, strict=strict, allow_import=allow_import or ())
+    typer.echo(finished.path)
+
+
 def _look_here(allow_import: list[str] | None) -> None:
     """Seek packages where one's own usually are; last, so that they hide nothing."""
     if allow_import:

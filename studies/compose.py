@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,12 +14,14 @@ from pydantic import ValidationError
 
 from lopgym.studies import request
 from lopgym.studies.assembly import NODES, assemble
+from lopgym.studies.checks import imports
 from lopgym.studies.config import Config, entries, model
 from lopgym.studies.faults import ConfigError, faults_of, told
 from lopgym.studies.request import MANY
 from lopgym.studies.schema import defaults
+from lopgym.studies.strict_source import check_folders, document, near, search_path
 
-__all__ = ["Config", "ConfigError", "from_keywords", "from_plain", "load", "session", "variant_name"]
+__all__ = ["Config", "ConfigError", "from_file", "from_keywords", "from_plain", "load", "session", "variant_name"]
 
 
 @contextmanager
@@ -32,8 +34,9 @@ def session(*dirs: Path) -> Iterator[Any]:
         Hydra's config loader, for `load`.
 
     Raises:
-        ConfigError: a preset has the name of a registered thing.
+        ConfigError: a file of `dirs` is not strict YAML, or a preset has the name of a registered thing.
     """
+    check_folders(dirs)  # first: what follows imports torch
     _store_entries()
     around = GlobalHydra.instance().hydra
     GlobalHydra.instance().clear()
@@ -47,7 +50,7 @@ def session(*dirs: Path) -> Iterator[Any]:
 def _loader(dirs: Sequence[Path]) -> Any:
     loader: Any = GlobalHydra.instance().config_loader()
     for folder in reversed(dirs):
-        loader.get_search_path().prepend("user", f"file://{folder.resolve()}")
+        loader.get_search_path().prepend("user", search_path(folder))
     loader.repository.initialize_sources(loader.get_search_path())
     _refuse_shadows(loader)
     return loader
@@ -83,10 +86,37 @@ def from_plain(data: Mapping[str, Any]) -> Config:
     Raises:
         ConfigError: it is not valid, or not of this version.
     """
+    return _validated(data, lambda path: "config")
+
+
+def from_file(path: Path, *, allow_import: Collection[str] | None = ()) -> Config:
+    """Return the config that a run wrote down, `config.yaml` in its folder.
+
+    Args:
+        path: the file.
+        allow_import: packages that `env.id` may import; None allows all.
+
+    Raises:
+        ConfigError: it is not strict YAML, not valid, not of this version, or would import what is not allowed.
+    """
+    found, name = document(path), near(path)
+
+    def where(keys: tuple[str, ...]) -> str:
+        ends = range(len(keys), 0, -1)
+        line, column = next((found.places[keys[:end]] for end in ends if keys[:end] in found.places), (1, 1))
+        return f"{name}:{line}:{column}"
+
+    config = _validated(found.data, where)
+    if faults := list(imports(config, allow_import)):
+        raise ConfigError(told(faults, where))
+    return config
+
+
+def _validated(data: Mapping[str, Any], where: Callable[[tuple[str, ...]], str]) -> Config:
     try:
         return model().model_validate(data)
     except ValidationError as error:
-        raise ConfigError(told(faults_of(error, data), lambda path: "config")) from None
+        raise ConfigError(told(faults_of(error, data), where)) from None
 
 
 def variant_name(config: Config) -> str:

@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Le, Lt
-from pydantic import Field, StringConstraints, create_model
+from pydantic import AfterValidator, Field, StringConstraints, create_model
 
 from lopgym.envs.own_clocks import ClockName
 from lopgym.envs.triggered import Trigger
 from lopgym.registry import Registry
 from lopgym.schedules import Schedule
-from lopgym.studies.schema import Bool, Int, Kind, Options, configurable, derive, one_of
+from lopgym.studies.folder_name import folder_name
+from lopgym.studies.schema import Bool, Float, Int, Kind, Options, configurable, derive, one_of
 
 if TYPE_CHECKING:
     Drifts = Mapping[str, Any]
@@ -27,7 +28,7 @@ LIMIT = 2**32  # numpy's legacy generators, which Stable-Baselines3 seeds, take 
 Count = Annotated[Int, Gt(0), Lt(LIMIT)]
 CountOrNone = Annotated[Int, Ge(0), Lt(LIMIT)]
 Copies = Annotated[Int, Gt(0), Le(2**16)]  # of a world, side by side: each takes memory before anything is learned
-FolderName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._,=+@~-]{0,99}$")]
+FolderName = Annotated[str, AfterValidator(folder_name)]
 RUN_TIME = ("world_seed", "num_envs", "render_mode")  # of a world's constructor: not options of the world
 Device = Annotated[str, StringConstraints(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")]
 
@@ -87,6 +88,28 @@ class Normalize(Options):
     rewards: Bool = False
 
 
+class Guard(Options):
+    """What ends a run: numbers that are not finite, or too large to be meant.
+
+    Args:
+        limit: largest magnitude of observations, rewards, actions, gradients and parameters.
+    """
+
+    limit: Annotated[Float, Gt(0)] = 1e6
+
+
+class Checkpoint(Options):
+    """What is kept so that a run that was cut off can go on.
+
+    Args:
+        every: env steps between two checkpoints; 0 is never.
+        keep: how many there are at most.
+    """
+
+    every: CountOrNone = 0
+    keep: Count = 2
+
+
 class Config(Options):
     """One run. `model` fills in what `env`, `agent`, `mitigation` and `probes` may hold.
 
@@ -107,6 +130,8 @@ class Config(Options):
         evaluation: what is played besides.
         task_change: options of `lopgym.agents.task_change.TaskChange`.
         normalize: what is standardised.
+        guard: what is too large to be meant.
+        checkpoint: what is kept to go on from.
         fork: options of `lopgym.agents.fork.ForkProbe`: every so many tasks; 0 is never.
         null_calibration: options of `lopgym.agents.null_calibration.NullCalibration`: every so many env steps.
         spectra_every: env steps between two looks at the singular values of each layer; 0 is never.
@@ -128,6 +153,8 @@ class Config(Options):
     evaluation: Evaluation
     task_change: Options
     normalize: Normalize
+    guard: Guard = Guard()
+    checkpoint: Checkpoint = Checkpoint()
     fork: Options
     null_calibration: Options
     spectra_every: CountOrNone = 0

@@ -91,3 +91,11 @@ class Evaluation(BaseCallback):
         if means[current] > self._best:
             self._best = means[current]
             save_weights(self.model, self._folder.checkpoints / "best.npz")
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return when the next evaluation is due, and the best result so far."""
+        return {"at": self._at, "best": self._best}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state_dict` returned."""
+        self._at, self._best = state["at"], state["best"]

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 from stable_baselines3.common.callbacks import BaseCallback
 
 from lopgym.record import read_metrics
@@ -47,6 +49,25 @@ class KeepMoments(BaseCallback):
         if within + 1 == self._steps_per_task:
             self._write(self.num_timesteps, {EPISODE: self._episode})
         return True
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the moments as plain data, and the number of the episode."""
+        moments = {
+            task: {"drift": {name: _plain(value) for name, value in moment.drift.items()}, "episode": moment.episode}
+            for task, moment in self._moments.items()
+        }
+        return {"moments": moments, "episode": self._episode}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state_dict` returned; others that look at the moments see it."""
+        self._episode = state["episode"]
+        self._moments.clear()
+        self._moments.update({task: Moment(dict(of["drift"]), of["episode"]) for task, of in state["moments"].items()})
+
+
+def _plain(value: Any) -> Any:
+    """Return a number of NumPy's as Python's."""
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def read_moment(metrics: Path, step: int) -> Moment:

@@ -13,6 +13,7 @@ from multiprocessing.context import BaseContext
 from multiprocessing.process import BaseProcess
 from typing import Any
 
+from lopgym.studies.lifeline import die_with_parent
 from lopgym.studies.progress import Progress, Watcher
 from lopgym.studies.termination import Terminated, terminable
 
@@ -63,7 +64,7 @@ def run_all(
     """Do `work(config, report)` for every config, at most `workers` at once, and return what it returned, by label.
 
     The processes come from a fork server that has imported torch once, where the system has one. Ctrl-C, or any
-    exception in `on_progress`, ends them all.
+    exception in `on_progress`, ends them all, and so does the end of this process, of whatever kind.
 
     Args:
         configs: label -> plain config; labels replace those in the progress that `work` reports.
@@ -166,7 +167,8 @@ class _Died:
 
 
 def _worker(pipe: Connection, work: Work, config: dict[str, Any]) -> None:
-    """Live in the child. Ctrl-C is the parent's to handle; if the parent is gone, the next report ends the child."""
+    """Live in the child. Ctrl-C is the parent's to handle; if the parent is gone, so is the child."""
+    die_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         with terminable():  # the run says in its folder that it was cut short
@@ -185,12 +187,10 @@ def _one_line(error: Exception) -> str:
 
 
 def _stop(processes: Iterable[BaseProcess]) -> None:
-    """Ask the processes to end, wait a little, insist."""
+    """Ask the processes to end, wait a little, ask again, which is not to wait for a good moment, and insist."""
     processes = list(processes)
-    for process in processes:
-        process.terminate()
-    for process in processes:
-        process.join(timeout=5)
-        if process.is_alive():
-            process.kill()
-            process.join()
+    for ask in (BaseProcess.terminate, BaseProcess.terminate, BaseProcess.kill):
+        for process in processes:
+            ask(process)
+        for process in processes:
+            process.join(timeout=5)

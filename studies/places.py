@@ -8,19 +8,20 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import yaml
 from hydra.types import RunMode
 
+from lopgym.strict_yaml import Document
 from lopgym.studies.request import Request
+from lopgym.studies.strict_source import SCHEME, document, near
 
 
 @dataclass(frozen=True)
-class Document:
-    """A YAML file that took part: where it is, under which key its contents stand, its syntax tree."""
+class Part:
+    """A file that took part: where it is, under which key its contents stand, and what it says where."""
 
-    path: Any
+    path: Path
     prefix: tuple[str, ...]
-    root: yaml.Node | None
+    document: Document
 
 
 @dataclass(frozen=True)
@@ -50,46 +51,32 @@ class Places:
 
     def _file_and_line(self, path: tuple[str, ...]) -> str:
         for end in range(len(path), 0, -1):
-            for document in self._documents:
-                if line := _line(document, path[:end]):
-                    return f"{_near(document.path)}:{line}"
+            for part in self._parts:
+                if place := _place(part, path[:end]):
+                    return f"{near(part.path)}:{place}"
         return ""
 
     @cached_property
-    def _documents(self) -> list[Document]:
+    def _parts(self) -> list[Part]:
         """The files behind the choices; the one that wins stands first. Read only when there is a fault to place."""
         lines = [choice.line for choice in self.request.choices]
-        parts = self.loader.compute_defaults_list("config", lines, RunMode.RUN).defaults
-        return [document for part in reversed(parts) if (document := self._document(part))]
+        defaults = self.loader.compute_defaults_list("config", lines, RunMode.RUN).defaults
+        return [part for entry in reversed(defaults) if (part := self._part(entry))]
 
-    def _document(self, part: Any) -> Document | None:
-        found = self.loader.repository.load_config(part.config_path)
+    def _part(self, entry: Any) -> Part | None:
+        found = self.loader.repository.load_config(entry.config_path)
         scheme, _, root = found.path.partition("://") if found is not None else ("", "", "")
         if scheme not in _ROOTS or root.startswith("hydra."):
             return None  # made from a signature, or Hydra's own
-        path = _ROOTS[scheme](root) / f"{part.config_path}.yaml"
-        prefix = tuple(part.package.split(".")) if part.package else ()
-        return Document(path, prefix, yaml.compose(path.read_text()))
+        path = Path(_ROOTS[scheme](root), f"{entry.config_path}.yaml")
+        return Part(path, tuple(entry.package.split(".")) if entry.package else (), document(path))
 
 
-_ROOTS: dict[str, Any] = {"pkg": files, "file": Path}
+_ROOTS: dict[str, Any] = {"pkg": files, SCHEME: Path}
 
 
-def _line(document: Document, path: tuple[str, ...]) -> int:
-    """Return the line of the key at `path` in the document, 0 if it is not there."""
-    depth = len(document.prefix)
-    if document.prefix != path[:depth]:
-        return 0
-    node, line = document.root, 0
-    for key in path[depth:]:
-        pairs = node.value if isinstance(node, yaml.MappingNode) else []
-        name, node = next(((name, value) for name, value in pairs if str(name.value) == key), (None, None))
-        if name is None:
-            return 0
-        line = name.start_mark.line + 1
-    return int(line)
-
-
-def _near(path: Path) -> Path:
-    """Say a path from here, if it lies below."""
-    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+def _place(part: Part, path: tuple[str, ...]) -> str:
+    """Return LINE:COLUMN of the key at `path`, nothing if it is not in the file."""
+    depth = len(part.prefix)
+    found = part.document.places.get(path[depth:]) if part.prefix == path[:depth] else None
+    return f"{found[0]}:{found[1]}" if found else ""

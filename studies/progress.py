@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import math
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import IO, cast
 
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.progress import BarColumn, ProgressColumn, Task, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 from rich.table import Column
 from rich.text import Text
+
+from lopgym.studies.notices import Unbreakable
 
 
 @dataclass(frozen=True)
@@ -53,7 +57,7 @@ def display(console: Console | None = None, *, labels: Iterable[str] = (), every
         labels: of runs that will report, in the order to show them; others follow as they come.
         every: seconds between two plain lines of one run.
     """
-    console = console or Console(stderr=True)
+    console = console or _console()
     if not console.is_terminal:
         yield _Lines(console, every)
         return
@@ -62,6 +66,13 @@ def display(console: Console | None = None, *, labels: Iterable[str] = (), every
         for label in labels:
             rows.add(label)
         yield rows
+
+
+def _console() -> Console:
+    """Make a console whose end, a closed stream or a pipe without a reader, is not the end of what it shows."""
+    if sys.stderr is None:  # it was closed before Python began
+        return Console(quiet=True)
+    return Console(file=cast(IO[str], Unbreakable(sys.stderr)))
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, cast
 
 import numpy as np
 from stable_baselines3.common.callbacks import BaseCallback
@@ -37,6 +37,33 @@ class _RecorderWriter(KVWriter):
 def logger_into(recorder: Recorder) -> Logger:
     """Make a Stable-Baselines3 logger that writes into `recorder`."""
     return Logger(folder=None, output_formats=[_RecorderWriter(recorder)])
+
+
+def pending(logger: Logger) -> dict[str, list[Any]]:
+    """Return what was logged and is not written yet: name -> value, number of values it is the mean of, exclusions.
+
+    NumPy's scalars become arrays without axes: going on with their mean in another precision would be another mean.
+    """
+    return {
+        name: [
+            np.array(value) if isinstance(value, np.generic) else value,
+            logger.name_to_count.get(name, 0),
+            list(logger.name_to_excluded[name]),
+        ]
+        for name, value in logger.name_to_value.items()
+        if isinstance(value, int | float | np.number)  # nothing else is ever written
+    }
+
+
+def put_back(logger: Logger, values: Mapping[str, Sequence[Any]]) -> None:
+    """Let `logger` have what `pending` returned, in place of what it has."""
+    for kept in (logger.name_to_value, logger.name_to_count, logger.name_to_excluded):
+        kept.clear()
+    for name, (value, count, excluded) in values.items():
+        logger.name_to_value[name] = cast(float, value[()] if isinstance(value, np.ndarray) else value)
+        logger.name_to_excluded[name] = tuple(excluded)
+        if count:
+            logger.name_to_count[name] = count
 
 
 class TaskReport(BaseCallback):
@@ -101,6 +128,22 @@ class TaskReport(BaseCallback):
         self._recorder.write(self.num_timesteps, _mean("task/auc", whole) | _mean("task/final", last) | rate)
         self._ended, self._reported, self._earned = [], 0, 0.0
 
+    def state_dict(self) -> dict[str, Any]:
+        """Return what is remembered between two steps, and what Stable-Baselines3 has logged since the last report."""
+        return {
+            "report_at": self._report_at,
+            "ended": [[within, float(ret)] for within, ret in self._ended],
+            "reported": self._reported,
+            "earned": self._earned,
+            "pending": pending(self.logger),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state_dict` returned; there is a model, and a logger, by then."""
+        self._report_at, self._reported, self._earned = state["report_at"], state["reported"], state["earned"]
+        self._ended = [(within, ret) for within, ret in state["ended"]]
+        put_back(self.logger, state["pending"])
+
 
 def _mean(tag: str, values: list[float]) -> dict[str, float]:
     return {tag: float(np.mean(values))} if values else {}
@@ -125,3 +168,11 @@ class KeepWeights(BaseCallback):
 
     def _on_training_end(self) -> None:
         self._on_rollout_start()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return how many tasks have been saved."""
+        return {"saved": self._saved}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state_dict` returned."""
+        self._saved = state["saved"]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -11,11 +13,15 @@ from hydra.core.override_parser.types import Override, OverrideType
 from hydra.errors import HydraException
 
 from lopgym.schedules import to_plain
+from lopgym.strict_yaml import DEEPEST
 from lopgym.studies.faults import ConfigError
+from lopgym.yaml_scalars import LONGEST
 
 ONE = ("study", "env", "agent")  # groups of which one entry is chosen
 MANY = ("mitigation", "probes")  # groups of which any number is, in order
 GROUPS = (*ONE, *MANY)
+MOST_PARTS = 4  # interpolations in one value
+_DIGITS = re.compile(rf"\d{{{LONGEST + 1},}}")
 
 
 @dataclass(frozen=True)
@@ -58,6 +64,9 @@ def from_words(loader: Any, words: Sequence[str]) -> Request:
     faults: list[str] = []
     asked: list[Choice | Value] = []
     for word in words:
+        if trouble := _riddle(word):
+            faults.append(f"{_short(word)}: {trouble}")
+            continue
         try:
             asked.append(_asked(OverridesParser.create(config_loader=loader).parse_override(_quoted(word)), word))
         except HydraException as error:
@@ -67,6 +76,20 @@ def from_words(loader: Any, words: Sequence[str]) -> Request:
     if faults:
         raise ConfigError(faults)
     return _request(asked)
+
+
+def _riddle(word: str) -> str:
+    """Say what in a word is more than its reader could bear, "" if nothing is."""
+    if longest := max(map(len, _DIGITS.findall(word)), default=0):
+        return f"a number of {longest:,} digits; at most {LONGEST}"
+    depth = max(accumulate((letter in "[{(") - (letter in "]})") for letter in word), default=0)
+    if depth > DEEPEST:
+        return f"nested more than {DEEPEST} deep"
+    return f"more than {MOST_PARTS} interpolations, ${{KEY}}" if word.count("${") > MOST_PARTS else ""
+
+
+def _short(word: str, limit: int = 60) -> str:
+    return word if len(word) <= limit else f"{word[:limit]}..."
 
 
 def _quoted(word: str) -> str:

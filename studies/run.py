@@ -4,41 +4,33 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
-from pydantic import BaseModel
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import VecEnv
 
 from lopgym.agents import agents
-from lopgym.agents.attach import Plasticity
 from lopgym.agents.checking import Checked, checked
-from lopgym.agents.fork import ForkProbe
-from lopgym.agents.looking import Looking
 from lopgym.agents.mitigations import Mitigation, mitigations
-from lopgym.agents.null_calibration import NullCalibration
-from lopgym.agents.spectra import SpectraProbe
-from lopgym.agents.task_change import TaskChange
-from lopgym.probes import probes
 from lopgym.record import MetricsFile, Recorder, RunFolder, Sink, series
+from lopgym.store import Saved
+from lopgym.strict_yaml import read
 from lopgym.studies.board import TensorBoardSink
+from lopgym.studies.callbacks import OnProgress, callbacks, kind, kinds, plasticity_of
+from lopgym.studies.checkpointing import Checkpointing, parts_of
 from lopgym.studies.compose import Config, from_keywords, variant_name
-from lopgym.studies.evaluation import Evaluation
-from lopgym.studies.moments import KeepMoments, Moment, agent_moves
-from lopgym.studies.progress import Progress
+from lopgym.studies.locks import locked
 from lopgym.studies.provenance import provenance
-from lopgym.studies.reporting import KeepWeights, TaskReport, logger_into
+from lopgym.studies.reporting import logger_into
+from lopgym.studies.resume import config_of, facts, starting_point
 from lopgym.studies.spectra import SpectraFile
-from lopgym.studies.termination import Terminated
+from lopgym.studies.termination import Stop, Terminated, stoppable
 from lopgym.studies.worlds import training_world
-
-OnProgress = Callable[[Progress], None]
 
 
 @dataclass(frozen=True)
@@ -55,8 +47,7 @@ class Run:
     @cached_property
     def config(self) -> dict[str, Any]:
         """The resolved config."""
-        loaded: dict[str, Any] = yaml.safe_load(self.folder.config.read_text())
-        return loaded
+        return read(self.folder.config).data
 
     @cached_property
     def checked_calls(self) -> dict[str, int]:
@@ -90,27 +81,99 @@ def run(study: str, *, on_progress: OnProgress | None = None, check: bool = Fals
     return execute(from_keywords(study, **overrides), on_progress=on_progress, check=check)
 
 
-def execute(
-    config: Config, *, sinks: Sequence[Sink] = (), on_progress: OnProgress | None = None, check: bool = False
+class LastCheckpointLost(Exception):  # noqa: N818  an error in its name would say no more
+    """A run is finished, and its last checkpoint could not be written."""
+
+    exit_code = 6
+
+
+def resume(
+    path: Path,
+    *,
+    on_progress: OnProgress | None = None,
+    check: bool = False,
+    strict: bool = False,
+    allow_import: Collection[str] | None = None,
 ) -> Run:
-    """Train what `config` says and leave a run folder behind; `sinks` get every value, too; `check` as in `run`."""
+    """Let a run that was cut off go on from its newest checkpoint, bit for bit; the Python side of `lopgym resume`.
+
+    Args:
+        path: its folder.
+        on_progress: as in `run`.
+        check: as in `run`.
+        strict: refuse to go on with other versions, threads or another device than before.
+        allow_import: packages that the id of its world may import; None allows all.
+
+    Returns:
+        The finished run; if it was finished already, nothing is done.
+
+    Raises:
+        CannotResume: there is no run, or nothing from which it can go on.
+        Locked: a process trains in that folder.
+    """
+    config = config_of(path, allow_import)
+    if RunFolder(run_path(config)).finished:
+        return Run(run_path(config))
+    return execute(config, on_progress=on_progress, check=check, strict=strict)
+
+
+def execute(
+    config: Config,
+    *,
+    sinks: Sequence[Sink] = (),
+    on_progress: OnProgress | None = None,
+    check: bool = False,
+    strict: bool = False,
+) -> Run:
+    """Train what `config` says and leave a run folder behind; a run in there that was cut off goes on.
+
+    `sinks` get every value, too; `check` is as in `run`, `strict` as in `resume`.
+    """
     torch.set_num_threads(1)  # with more, OpenMP spins: 13 to 24 times slower when the cores are busy
     folder = RunFolder(run_path(config))
-    world = training_world(config)  # before the folder: a config that cannot run leaves none behind
-    methods = build_mitigations(config)
+    ready = _ready(config, check)  # before the folder: a config that cannot run leaves none behind
+    with locked(folder.path), stoppable() as stop:
+        start = starting_point(folder, config, ready.about, strict=strict)
+        keeper = _train(ready, start, stop, sinks, on_progress)
+    if keeper.failure is not None:
+        raise LastCheckpointLost(f"{folder.path} is finished, and its last checkpoint is not written: {keeper.failure}")
+    return Run(folder.path)
+
+
+@dataclass(frozen=True)
+class _Ready:
+    """A run that can begin; nothing of it is on the disk yet."""
+
+    config: Config
+    world: VecEnv
+    model: Any
+    methods: Mapping[str, Mitigation]
+    about: Mapping[str, Any]
+
+
+def _ready(config: Config, check: bool) -> _Ready:
+    world, methods = training_world(config), build_mitigations(config)
     model = build_model(config, world, methods)
-    methods = {**checked(methods)} if check else methods
-    folder.create().write_config(config.plain())
-    about = provenance(config.device)
+    return _Ready(config, world, model, {**checked(methods)} if check else methods, provenance(config.device))
+
+
+def _train(
+    ready: _Ready, start: Saved | None, stop: Stop, sinks: Sequence[Sink], on_progress: OnProgress | None
+) -> Checkpointing:
+    config, about, folder = ready.config, {**ready.about}, RunFolder(run_path(ready.config))
+    folder.checkpoints.mkdir(parents=True, exist_ok=True)
+    folder.write_config(config.plain())
     folder.write_about(about | {"status": "running"})
     board = TensorBoardSink(folder, config.plain(), config.tasks, config.steps_per_task)
-    recorder = Recorder([MetricsFile(folder.metrics), board, *sinks])
+    metrics = MetricsFile(folder.metrics)
+    recorder = Recorder([metrics, board, *sinks])
     started, status = time.time(), "failed"
     try:
-        model.set_logger(logger_into(recorder))
-        with _plasticity(config, methods, recorder) as plasticity:
-            callbacks = [*_reports(config, recorder, on_progress), plasticity, *_looks(config, recorder)]
-            model.learn(config.tasks * config.steps_per_task, callback=callbacks, log_interval=None)
+        ready.model.set_logger(logger_into(recorder))
+        with plasticity_of(config, ready.methods, recorder) as plasticity:
+            attached = callbacks(config, folder, recorder, on_progress, plasticity)
+            keeper = _keeper(ready, [*attached, board], metrics, start, stop)
+            _learn(ready.model, config, [*attached, keeper], start)
         status = "finished"
         board.finish(_summary(Run(folder.path)))
     except (KeyboardInterrupt, Terminated):
@@ -118,10 +181,34 @@ def execute(
         raise
     finally:
         recorder.close()
-        world.close()
+        ready.world.close()
         about |= {"status": status, "wall_seconds": round(time.time() - started, 1)}
-        folder.write_about(about | _checked_calls(methods))
-    return Run(folder.path)
+        folder.write_about(about | _checked_calls(ready.methods))
+    return keeper
+
+
+def _keeper(
+    ready: _Ready, parts: Sequence[Any], metrics: MetricsFile, start: Saved | None, stop: Stop
+) -> Checkpointing:
+    """Make what keeps checkpoints: of all that says its state, and of how long the files of lines are."""
+    folder = RunFolder(run_path(ready.config))
+    offsets = {"metrics": metrics.offset, "spectra": SpectraFile(folder.spectra).offset}
+    return Checkpointing(
+        folder.checkpoints,
+        parts_of(ready.model, {type(part).__name__: part for part in parts if hasattr(part, "state_dict")}),
+        files=lambda: {name: offset() for name, offset in offsets.items()},
+        about=facts(ready.about),
+        stop=stop,
+        start=start,
+        **ready.config.checkpoint.model_dump(),
+    )
+
+
+def _learn(model: Any, config: Config, callbacks: list[BaseCallback], start: Saved | None) -> None:
+    done = 0 if start is None else start.step
+    model.num_timesteps = done  # `learn` reckons from there
+    total = config.tasks * config.steps_per_task
+    model.learn(total - done, callback=callbacks, log_interval=None, reset_num_timesteps=start is None)
 
 
 def _checked_calls(methods: Mapping[str, Mitigation]) -> dict[str, Any]:
@@ -136,68 +223,13 @@ def run_path(config: Config) -> Path:
 
 def build_model(config: Config, world: VecEnv, methods: Mapping[str, Mitigation]) -> Any:
     """Build the agent of `config` around `world`, freshly initialised, its network shaped by `methods`."""
-    name, options = _kind(config.agent)
+    name, options = kind(config.agent)
     return agents.build(name, world, list(methods.values()), config.seed, config.device, **options)
 
 
 def build_mitigations(config: Config) -> dict[str, Mitigation]:
     """Build the chosen mitigations by name, in order."""
-    return {label: mitigations.build(name, **o) for label, (name, o) in _kinds(config.mitigation).items()}
-
-
-def _kind(options: BaseModel) -> tuple[str, dict[str, Any]]:
-    plain = options.model_dump()
-    return plain.pop("kind"), plain
-
-
-def _kinds(chosen: Mapping[str, BaseModel]) -> dict[str, tuple[str, dict[str, Any]]]:
-    return {label: _kind(options) for label, options in chosen.items()}
-
-
-def _reports(config: Config, recorder: Recorder, on_progress: OnProgress | None) -> list[BaseCallback]:
-    """What looks at training, in order; it comes before `_plasticity`: a task is judged before the next one begins."""
-    folder = RunFolder(run_path(config))
-    moments: dict[int, Moment] = {}
-    kept = [KeepMoments(moments, config.steps_per_task, recorder.write)] if agent_moves(config.env.clocks) else []
-    report = TaskReport(
-        recorder,
-        steps_per_task=config.steps_per_task,
-        report_every=config.report_every,
-        on_progress=on_progress,
-        label=variant_name(config),
-        tasks=config.tasks,
-    )
-    weights = KeepWeights(folder, config.steps_per_task)
-    return [report, *kept, weights, Evaluation(config, recorder, folder, moments)]
-
-
-def _plasticity(config: Config, methods: Mapping[str, Mitigation], recorder: Recorder) -> Plasticity:
-    """What looks into the network, and what acts on it."""
-    return Plasticity(
-        probes=_probes(config),
-        mitigations=methods,
-        task_change=TaskChange(**config.task_change.model_dump()),
-        steps_per_task=config.steps_per_task,
-        probe_every=config.probe_every,
-        write=recorder.write,
-        seed=config.seed,
-    )
-
-
-def _looks(config: Config, recorder: Recorder) -> list[ForkProbe | Looking]:
-    """What looks deeper now and then; it comes behind `_plasticity`: a fork copies what that left of the agent."""
-    told: dict[str, Any] = {"write": recorder.write, "seed": config.seed}
-    spectra = SpectraFile(RunFolder(run_path(config)).spectra)
-    looks: list[ForkProbe | Looking] = [
-        ForkProbe(steps_per_task=config.steps_per_task, **config.fork.model_dump(), **told),
-        NullCalibration(probes=_probes(config), **config.null_calibration.model_dump(), **told),
-        SpectraProbe(every=config.spectra_every, keep=spectra.write, **told),
-    ]
-    return [look for look in looks if look.every]
-
-
-def _probes(config: Config) -> dict[str, Callable[..., dict[str, float]]]:
-    return {label: partial(probes[name].make, **o) for label, (name, o) in _kinds(config.probes).items()}
+    return {label: mitigations.build(name, **o) for label, (name, o) in kinds(config.mitigation).items()}
 
 
 def _summary(run: Run) -> dict[str, float]:

@@ -30,6 +30,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 from lopgym.kinds import KindOf
 from lopgym.registry import Registry, nearest
 from lopgym.schedules import Schedule, schedules
+from lopgym.yaml_scalars import scalar
 
 
 def _number(value: Any) -> Any:
@@ -38,7 +39,17 @@ def _number(value: Any) -> Any:
         raise PydanticCustomError("not_a_number", "Input should be a number, not a bool")
     if isinstance(value, float) and not math.isfinite(value):
         raise PydanticCustomError("not_finite", "Input should be a finite number")
+    if isinstance(value, str) and _is_number(value):
+        raise PydanticCustomError("not_a_number", "Input should be a number, not text; write it without quotes")
     return value
+
+
+def _is_number(text: str) -> bool:
+    try:
+        value = scalar(text)
+    except ValueError:
+        return True  # one that does not fit
+    return isinstance(value, int | float) and math.isfinite(value)
 
 
 Int = Annotated[int, BeforeValidator(_number)]
@@ -107,6 +118,10 @@ def _refused(fault: Any, known: set[str]) -> tuple[Any, str]:
     return "refused", str(fault["ctx"]["error"])
 
 
+def _not_text(fault: Any, known: set[str]) -> tuple[Any, str]:
+    return "not_text", "Input should be text"
+
+
 def _missing(fault: Any, known: set[str]) -> tuple[Any, str]:
     return "not_given", "needed; it has no default"
 
@@ -118,6 +133,7 @@ _MEANINGS: dict[str, Callable[[Any, set[str]], tuple[Any, str]]] = {
     "literal_error": _unknown_word,
     "value_error": _refused,
     "missing": _missing,
+    "path_type": _not_text,
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -37,6 +38,14 @@ class SpectraFile:
         }
         with self._path.open("a") as file:
             file.write(json.dumps({"step": step, **kept}) + "\n")
+
+    def offset(self) -> int:
+        """Put every look on the disk, and return how many bytes they are, as `MetricsFile.offset` does."""
+        if not self._path.exists():
+            return 0
+        with self._path.open("a") as file:
+            os.fsync(file.fileno())
+            return os.fstat(file.fileno()).st_size
 
 
 def _rounded(value: float) -> float | str:

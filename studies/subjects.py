@@ -13,7 +13,6 @@ from typing import Any
 
 import gymnasium as gym
 import torch
-import yaml
 from gymnasium.vector import AutoresetMode
 from torch import Tensor
 
@@ -24,6 +23,7 @@ from lopgym.agents.weights import load_weights
 from lopgym.envs.build import make_vec
 from lopgym.record import RunFolder
 from lopgym.seeding import derive
+from lopgym.strict_yaml import YamlError
 from lopgym.studies.checks import beyond_weights
 from lopgym.studies.compose import Config, ConfigError, from_plain
 from lopgym.studies.moments import Moment, read_moment
@@ -145,10 +145,8 @@ def _subject(run: Run, weights: Path, task: int) -> Subject:
 def _config(run: Run) -> Config:
     try:
         return from_plain(run.config).model_copy(update={"device": "cpu"})  # where there always is one
-    except ConfigError as error:
+    except (ConfigError, YamlError) as error:
         raise CheckpointError(f"{run.folder.config}: {error.lines[0]}") from None
-    except yaml.YAMLError:
-        raise CheckpointError(f"{run.folder.config} is damaged: it is no YAML") from None
 
 
 def _held(config: Config, task: int, moment: Moment, seed: int) -> Config:

@@ -9,10 +9,12 @@ import gymnasium as gym
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 
+from lopgym.agents.finite_guard import FiniteGuard
 from lopgym.agents.vec_env import GymVecEnv
 from lopgym.envs import environments, whole_id
 from lopgym.envs.build import drifting, make_vec
 from lopgym.envs.drift_clock import DriftClock, Drifts
+from lopgym.envs.journal import resumable
 from lopgym.envs.nonstationary import on_life
 from lopgym.studies.moments import Moment
 
@@ -23,8 +25,9 @@ _GOES_ON = ("episode", "step")  # clocks that run in a still world, too
 
 
 def training_world(config: Config) -> VecEnv:
-    """Build the batch of copies that the agent trains in."""
-    venv: VecEnv = GymVecEnv(vector_world(config, config.env.n_envs), seed=config.seed)
+    """Build the batch of copies that the agent trains in, guarded under the statistics that are kept of it."""
+    copies = GymVecEnv(resumable(vector_world(config, config.env.n_envs)), seed=config.seed)
+    venv: VecEnv = FiniteGuard(copies, limit=config.guard.limit, world=world_options(config)["id"])
     if config.normalize.observations or config.normalize.rewards:
         gamma = config.agent.model_dump().get("gamma", 0.99)
         venv = VecNormalize(

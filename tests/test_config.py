@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import string
+import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -82,8 +83,8 @@ def test_a_partition_into_clones_can_be_given(loader: Any) -> None:
 def test_every_preset_can_be_chosen(loader: Any, group: str, name: str) -> None:
     """A preset has the kind and all the options of what it tunes."""
     words = ["study=catch_dqn", f"{group}={name}", "steps_per_task=40960"]
-    words += [] if group == "env" else ["env=label_bandit", "env.n_envs=1"]
-    words += ["agent=ppo", "agent.n_steps=32"] if group == "env" else []
+    words += [] if group == "env" else ["env=label_bandit", "env.n_envs=64"]
+    words += ["agent=ppo", "agent.n_steps=32", "agent.batch_size=32"] if group == "env" else []
     config = load(loader, words)
     node = getattr(config, group)
     assert set(node.model_dump()) == set(entries(group)[node.kind].model_fields)
@@ -96,7 +97,7 @@ def test_every_option_of_every_registered_thing_can_be_overridden(loader: Any, g
     if group == "agent":
         study += ["env=pixel_breakout"]  # both stems can read an image
     if group == "env" and name != "custom":
-        study += ["agent=ppo", "agent.n_steps=32"]  # it takes whatever actions the options make
+        study += ["agent=ppo", "agent.n_steps=32", "agent.batch_size=32"]  # it takes whatever actions the options make
     plain = {"kind": name, "id": "CartPole-v1"} if name == "custom" else {"kind": name}
     others = _others(entries(group)[name], plain)
     where = f"{group}.{name}" if group in MANY else group
@@ -225,6 +226,13 @@ class _Unbounded(gym.Env[Any, Any]):
     action_space = gym.spaces.Box(-np.inf, np.inf, (2,))
 
 
+def test_a_world_named_without_its_version_is_pinned(loader: Any) -> None:
+    """What Gymnasium takes today is recorded, so that a run that is resumed meets it again."""
+    for said, meant in (("CartPole", "CartPole-v1"), ("lopgym:lopgym/Catch", "lopgym:lopgym/Catch-v0")):
+        config = load(loader, ["study=custom", f"env.id={said}"])
+        assert config.plain()["env"]["id"] == meant
+
+
 def test_actions_without_bounds_are_refused(loader: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Gaussian exploration has to be cut somewhere."""
     spec = gym.envs.registration.EnvSpec("Unbounded-v0", entry_point=_Unbounded, disable_env_checker=True)
@@ -294,7 +302,23 @@ def test_another_world_or_agent_takes_its_own_values(loader: Any) -> None:
         ("study=catch_dqn agent.hidden=[]", "agent.hidden=[]: "),
         ("study=catch_dqn agent.stem=mpl", "no stem named 'mpl'; did you mean 'mlp'?"),
         ("study=catch_dqn device=gpu", "device=gpu: "),
-        ("study=catch_dqn variant=../x", "variant=../x: "),
+        ("study=catch_dqn variant=../x", "variant=../x: '../x' is no folder's name: at most 100 letters"),
+        ("study=catch_dqn variant=a/b", "such as 'a-b'"),
+        ("study=catch_dqn variant=con", "'con' is a device of Windows and no folder's name there; such as 'my-con'"),
+        ("study=catch_dqn variant=a.", "such as 'a'"),
+        ("study=catch_dqn variant=" + "a" * 101, f"such as '{'a' * 100}'"),
+        ("study=catch_dqn env.n_envs='4'", "Input should be a number, not text; write it without quotes (got '4')"),
+        ("study=catch_dqn agent.learning_rate=1e9", "1e+09 is no step size that learns anything; at most 10"),
+        (
+            "study=catch_dqn agent.buffer_size=" + "9" * 30,
+            "more than any machine can do; at most 1,000,000,000,000,000",
+        ),
+        ("study=label_bandit_ppo agent.batch_size=257", "257 transitions, but a rollout has 256"),
+        ("study=label_bandit_ppo agent.batch_size=1", "one transition has no spread to normalise advantages by"),
+        ("study=catch_dqn agent.batch_size=2001", "2001 transitions, but the buffer keeps 2000"),
+        ("study=catch_dqn agent.learning_starts=19200", "19200 steps before the first update, but the run has 19200"),
+        ("study=catch_dqn agent.learning_starts=900", "900 random steps in each task, but a task has 800"),
+        ("study=catch_dqn steps_per_task=-5", "steps_per_task=-5: Input should be greater than 0 (got -5)"),
         ("study=catch_dqn mitigation.redo.tau=1", "redo is not in mitigation=none; write mitigation=redo"),
         ("study=catch_dqn mitigation.reod.tau=1", "no such mitigation; did you mean 'redo'?"),
         ("study=catch_dqn mitigation=[redo,redo]", "redo is chosen twice"),
@@ -378,9 +402,9 @@ def test_the_line_of_a_fault_in_a_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "study" / "mine.yaml").write_text(text)
     with session(tmp_path) as loader:
         lines = "\n".join(_lines(loader, "study=mine"))
-    assert "mine.yaml:3: sede: unknown option; did you mean 'seed'?" in lines
-    assert "mine.yaml:5: agent.gamma: Input should be less than or equal to 1 (got 2)" in lines
-    assert "mine.yaml:6: mitigation.reod: no such mitigation; did you mean 'redo'?" in lines
+    assert "mine.yaml:3:1: sede: unknown option; did you mean 'seed'?" in lines
+    assert "mine.yaml:5:3: agent.gamma: Input should be less than or equal to 1 (got 2)" in lines
+    assert "mine.yaml:6:14: mitigation.reod: no such mitigation; did you mean 'redo'?" in lines
 
 
 @pytest.mark.parametrize(
@@ -530,6 +554,11 @@ def test_a_package_is_imported_only_if_allowed(loader: Any, tmp_path: Path, monk
     monkeypatch.syspath_prepend(str(tmp_path))
     words = ["study=custom", "env.id=a_world_of_mine:Mine-v0"]
     assert "would import a_world_of_mine" in _lines(loader, *words)[0]
+    for ids in ("[a_world_of_mine:Mine-v0,CartPole-v1]", "[CartPole-v1,[a_world_of_mine:Mine-v0,{}]]"):
+        assert (
+            "would import a_world_of_mine" in _lines(loader, "study=custom", "env=task_sequence", f"env.ids={ids}")[0]
+        )
+    assert "a_world_of_mine" not in sys.modules
     assert load(loader, words, allow_import=["a_world_of_mine"]).plain()["env"]["id"] == "a_world_of_mine:Mine-v0"
 
 

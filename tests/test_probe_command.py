@@ -300,7 +300,7 @@ def test_a_spoiled_config_or_zip_is_told(spoiled: Path, tmp_path: Path) -> None:
     (tmp_path / "bad.zip").write_bytes(b"PK but no more")
     assert "no zip of Stable-Baselines3" in _refused(tmp_path / "bad.zip", TRUST, *CARTPOLE, code=3)
     (spoiled / "config.yaml").write_text("tasks: [")
-    assert "it is no YAML" in _refused(spoiled, code=3)
+    assert "config.yaml:2:1: " in _refused(spoiled, code=3)
     (spoiled / "config.yaml").write_text("tasks: 2")
     assert "config.yaml: " in _refused(spoiled, code=3)
 

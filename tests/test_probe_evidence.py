@@ -156,11 +156,11 @@ def test_the_table_puts_the_strongest_first_and_says_what_does_not_vary() -> Non
 
 
 def test_half_a_run_is_no_evidence(tmp_path: Path) -> None:
-    """A finished run is read, an interrupted one is named and neither read nor trained over."""
+    """A finished run is read; an interrupted one that cannot go on is named and neither read nor trained over."""
     plan = from_keywords("catch_dqn", runs_dir=str(tmp_path), tasks=1)
     folder = RunFolder(run_path(plan)).create()
     folder.write_about({"status": "finished"})
     assert gather({"a": plan}, workers=1) == {"a": folder}
     folder.write_about({"status": "interrupted"})
-    with pytest.raises(RunsFailed, match=r"run 'a' failed: .* holds a run already"):
+    with pytest.raises(RunsFailed, match=r"run 'a' failed: .* nobody knows which run this is"):
         gather({"a": plan}, workers=1)

@@ -8,14 +8,17 @@ from lopgym.envs import register_ids
 if TYPE_CHECKING:
     from lopgym import agents, probes, studies
     from lopgym.envs.build import drifting, make_vec
-    from lopgym.studies.run import Run, run
+    from lopgym.studies.run import Run, resume, run
 
-__all__ = ["Run", "agents", "drifting", "make_vec", "probes", "run", "studies"]
+__all__ = ["Run", "agents", "drifting", "make_vec", "probes", "resume", "run", "studies"]
 __version__ = "0.1.0"
 
 register_ids()
 
-_LATER = {"run": "studies.run", "Run": "studies.run", "drifting": "envs.build", "make_vec": "envs.build"}
+_LATER = {
+    **dict.fromkeys(("Run", "resume", "run"), "studies.run"),
+    **dict.fromkeys(("drifting", "make_vec"), "envs.build"),
+}
 
 
 def __getattr__(name: str) -> Any:

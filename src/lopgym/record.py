@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TextIO
 
-import yaml
+from lopgym.strict_yaml import dump
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,7 @@ class RunFolder:
 
     def write_config(self, config: Mapping[str, Any]) -> None:
         """Write the resolved config."""
-        self.config.write_text(yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True))
+        self.config.write_text(dump(dict(config)))
 
     def write_about(self, about: Mapping[str, Any]) -> None:
         """Write `run.json`, whole or not at all."""
@@ -94,6 +96,12 @@ class MetricsFile:
         self._file.write(json.dumps({"step": step, **plain}) + "\n")
         self._file.flush()
 
+    def offset(self) -> int:
+        """Put every line on the disk, and return how many bytes they are: a run may go on from there, see `cut`."""
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        return os.fstat(self._file.fileno()).st_size
+
     def close(self) -> None:
         """Close the file."""
         self._file.close()
@@ -114,9 +122,37 @@ class Recorder:
                 sink.write(step, plain)
 
     def close(self) -> None:
-        """Close every sink."""
-        for sink in self._sinks:
-            sink.close()
+        """Close every sink, even if one of them cannot be closed; then its error is raised."""
+        with ExitStack() as closing:
+            for sink in reversed(self._sinks):
+                closing.callback(sink.close)
+
+
+class LinesLost(Exception):  # noqa: N818  an error in its name would say no more
+    """A file of lines ends before the place from which a run is to go on."""
+
+    exit_code = 3
+
+
+def cut(path: Path, offset: int) -> None:
+    """Drop what a file of lines holds behind its first `offset` bytes: a run goes on from there.
+
+    A file that is not there is one of 0 bytes.
+
+    Raises:
+        LinesLost: it does not have so many bytes, or they do not end a line.
+    """
+    if offset == 0 and not path.exists():
+        return
+    if not path.is_file():
+        raise LinesLost(f"{path} is not there, and a run cannot go on without its first {offset} bytes")
+    with path.open("r+b") as file:
+        file.seek(max(0, offset - 1))
+        if offset and file.read(1) != b"\n":
+            size = os.fstat(file.fileno()).st_size
+            raise LinesLost(f"{path}: no line ends at byte {offset} of its {size}, from which the run is to go on")
+        file.truncate(offset)
+        os.fsync(file.fileno())
 
 
 def read_metrics(path: Path) -> Iterator[tuple[int, dict[str, float]]]:
