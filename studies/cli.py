@@ -194,7 +194,7 @@ def record(
     with _errors({ValueError: USAGE}):
         from lopgym.studies.video import record as film
 
-        typer.echo(film(run, task, out))
+        typer.echo(film(run, task, out, allow_import=allow_import or ()))
 
 
 @app.command()
@@ -232,7 +232,8 @@ def probe(
         elif path is not None:
             from lopgym.studies.probe_command import probe as look_into
 
-            for line in look_into(path, task, env, trusted, fresh=fresh, as_json=as_json, html=html):
+            files = {"as_json": as_json, "html": html}
+            for line in look_into(path, task, env, trusted, fresh=fresh, allow_import=allow_import or (), **files):
                 typer.echo(line)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from lopgym.studies.page import page
@@ -21,6 +21,7 @@ def probe(
     fresh: int = 20,
     as_json: Path | None = None,
     html: Path | None = None,
+    allow_import: Collection[str] | None = None,
 ) -> Iterator[str]:
     """Look into an agent, write the files, and yield what to print.
 
@@ -32,6 +33,7 @@ def probe(
         fresh: how many freshly initialised networks to compare with.
         as_json: file for every number; none is written by default.
         html: file for the page; by default `probe-task-<k>.html` in the run, or beside the zip.
+        allow_import: packages that a run's world may import; None allows all.
 
     Raises:
         CheckpointError: nothing is there, or it is damaged, or of another network than its config says.
@@ -41,7 +43,7 @@ def probe(
     for wanted in filter(None, (as_json, html)):
         if not wanted.absolute().parent.is_dir():
             raise FileNotFoundError(f"{wanted}: there is no folder {wanted.parent}")
-    subject = open_subject(path, task=task, env=env, trusted=trusted)
+    subject = open_subject(path, task=task, env=env, trusted=trusted, allow_import=allow_import)
     seen = look(subject, fresh)
     yield text(seen)
     html = html or subject.stem.with_name(f"{subject.stem.name}.html")

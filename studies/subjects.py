@@ -6,7 +6,7 @@ import inspect
 import json
 import re
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,8 +24,8 @@ from lopgym.envs.build import make_vec
 from lopgym.record import RunFolder
 from lopgym.seeding import derive
 from lopgym.strict_yaml import YamlError
-from lopgym.studies.checks import beyond_weights
-from lopgym.studies.compose import Config, ConfigError, from_plain
+from lopgym.studies.checks import beyond_weights, imports
+from lopgym.studies.compose import Config, ConfigError, from_file, from_plain
 from lopgym.studies.moments import Moment, read_moment
 from lopgym.studies.run import Run, build_mitigations, build_model
 from lopgym.studies.worlds import is_ours, still_world, training_world, world_options
@@ -67,7 +67,14 @@ class Subject:
     stem: Path
 
 
-def open_subject(path: Path, *, task: int | None = None, env: str | None = None, trusted: bool = False) -> Subject:
+def open_subject(
+    path: Path,
+    *,
+    task: int | None = None,
+    env: str | None = None,
+    trusted: bool = False,
+    allow_import: Collection[str] | None = None,
+) -> Subject:
     """Read an agent and put it into its world.
 
     Args:
@@ -75,6 +82,7 @@ def open_subject(path: Path, *, task: int | None = None, env: str | None = None,
         task: number of the task of a run; the last one with weights by default.
         env: id of the world of a zip, which does not say it.
         trusted: whether a zip may be unpickled: that runs whatever code its author put in.
+        allow_import: packages that a run's world may import; None allows all.
 
     Raises:
         CheckpointError: nothing is there, or it is damaged, or of another network than its config says.
@@ -82,11 +90,27 @@ def open_subject(path: Path, *, task: int | None = None, env: str | None = None,
         ValueError: what was asked does not fit the kind of file.
     """
     torch.set_num_threads(1)
+    if path.suffix != ".zip":
+        hold_imports(path if path.is_dir() else path.parent.parent, allow_import)
     subject = _read(path, task, env, trusted)
     for name, parameter in subject.model.policy.named_parameters():
         if not parameter.isfinite().all():
             raise DivergedError(f"{path}: {name} holds numbers that are not finite; training has diverged")
     return subject
+
+
+def hold_imports(run: Path, allowed: Collection[str] | None) -> None:
+    """Refuse a run whose world would import a package that is not allowed; a run that cannot be read is let pass.
+
+    Raises:
+        ValueError: with the package, and how to allow it.
+    """
+    try:
+        config = from_file(RunFolder(run).config, allow_import=None)
+    except (ConfigError, YamlError, OSError):
+        return  # whoever reads it will say so
+    for _, said in imports(config, allowed):
+        raise ValueError(said)
 
 
 def _read(path: Path, task: int | None, env: str | None, trusted: bool) -> Subject:

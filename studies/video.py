@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from lopgym.studies.checks import beyond_weights
 from lopgym.studies.compose import Config, from_plain
 from lopgym.studies.moments import read_moment
 from lopgym.studies.run import Run, build_mitigations, build_model
+from lopgym.studies.subjects import hold_imports
 from lopgym.studies.worlds import single_world, still_world, training_world
 
 LONGEST = 600  # frames of one episode
@@ -36,7 +37,14 @@ class NoAgentError(FileNotFoundError):
     exit_code = 3
 
 
-def record(path: Path, task: int, out: Path | None = None, episodes: int = 20) -> Path:
+def record(
+    path: Path,
+    task: int,
+    out: Path | None = None,
+    episodes: int = 20,
+    *,
+    allow_import: Collection[str] | None = None,
+) -> Path:
     """Film the agent as it was at the end of `task`, playing `episodes` deterministic episodes of that task.
 
     Args:
@@ -44,6 +52,7 @@ def record(path: Path, task: int, out: Path | None = None, episodes: int = 20) -
         task: number of the task.
         out: MP4 or GIF file to write; by default `task-<k>.mp4` in the run folder.
         episodes: how many.
+        allow_import: packages that the run's world may import; None allows all.
 
     Returns:
         The file.
@@ -56,6 +65,7 @@ def record(path: Path, task: int, out: Path | None = None, episodes: int = 20) -
     """
     out = out or path / f"task-{task}.mp4"
     _check(path, task, out)
+    hold_imports(path, allow_import)
     torch.set_num_threads(1)
     run = Run(path)
     config = from_plain(run.config)

@@ -333,6 +333,21 @@ def test_a_world_that_is_not_here_is_told(words: tuple[str, ...], id: str, said:
     assert said in result.stderr
 
 
+@pytest.mark.parametrize("words", [("probe",), ("record", "--task", "1"), ("resume",)], ids=lambda words: words[0])
+def test_a_strangers_run_imports_nothing(
+    words: tuple[str, ...], spoiled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its config names a module that is there and would act as it is imported: one line, nothing has happened."""
+    (tmp_path / "evil_world.py").write_text(f"open({str(tmp_path / 'marker')!r}, 'w').close()\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    _put_into("evil_world:Evil-v0", spoiled)
+    result = CliRunner().invoke(cli.app, [*words, str(spoiled)])
+    assert (result.exit_code, result.stdout, len(result.stderr.splitlines())) == (2, "", 1), result.output
+    assert "--allow-import evil_world" in result.stderr
+    assert not (tmp_path / "marker").exists()
+
+
 def test_a_world_of_ones_own_is_found_again(spoiled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In the folder where one stands, as it was for training."""
     package = (
