@@ -2,13 +2,15 @@
 PYTHON ?= python3
 # Test processes; each computes with one thread.
 WORKERS ?= 2
+# Of the soak of `make faults`.
+MINUTES ?= 60
 BIN := .venv/bin
 READY := .venv/ready
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS)
 
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test test-slow test-all test-browser check docs clean
+.PHONY: help demo test test-slow test-all test-browser faults check docs clean
 
 help:  ## say what can be made
 	@sed -n 's/^\([a-z-]*\):.*##/\1:/p' $(MAKEFILE_LIST)
@@ -17,16 +19,19 @@ demo: $(READY)  ## lose plasticity and regain it, in one to three minutes
 	$(BIN)/lopgym demo
 
 test: $(READY)  ## the fast tests, six minutes on two cores
-	$(PYTEST) -m "not slow and not browser"
+	$(PYTEST) -m "not slow and not browser and not matrix"
 
 test-slow: $(READY)  ## what `make test` leaves out: minutes of training, large products
-	$(PYTEST) -m "slow and not browser"
+	$(PYTEST) -m "slow and not browser and not matrix"
 
 test-all: test test-slow  ## both, under thirty minutes
 
 test-browser: $(READY)  ## TensorBoard in a real browser; needs chromium
 	@command -v chromium > /dev/null || { echo "chromium is missing: apt-get install chromium"; exit 1; }
 	$(PYTEST) -n 0 -m browser
+
+faults: $(READY)  ## break runs in every way we know, one line for each: an hour; MINUTES=5 for a shorter soak
+	SOAK_MINUTES=$(MINUTES) $(PYTEST) --dist worksteal -m fault --faults
 
 check: $(READY)  ## format, lint, types, generated docs fresh
 	$(BIN)/ruff format --check .

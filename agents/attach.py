@@ -23,11 +23,10 @@ from torch.utils.hooks import RemovableHandle
 from lopgym.agents.anatomy import Anatomy, anatomy_of
 from lopgym.agents.hearing import tell
 from lopgym.agents.learner import Learner
-from lopgym.agents.measuring import Measuring
+from lopgym.agents.measuring import Measuring, refuse_unmeasurable
 from lopgym.agents.mitigations import HOOKS, Mitigation
 from lopgym.agents.stacking import refuse
 from lopgym.agents.task_change import TaskChange
-from lopgym.probes.captures import Unavailable, requests
 from lopgym.seeding import derive
 
 Write = Callable[[int, Mapping[str, float]], None]
@@ -158,7 +157,7 @@ class Plasticity(BaseCallback):
             self.task_change.prepare(model, self.steps_per_task, self.locals["total_timesteps"])
         self._take_over()
         self._anatomy = anatomy_of(model)
-        self._refuse_what_cannot_be_measured()
+        refuse_unmeasurable(self._anatomy, self.probes, model.action_space)
         self.learner = self._make_learner(self._anatomy)
         self._acting = {
             seam: [(name, method) for name, method in self.mitigations.items() if seam in method.seams()]
@@ -202,12 +201,6 @@ class Plasticity(BaseCallback):
         ]
         _attached[model] = ref(self)
 
-    def _refuse_what_cannot_be_measured(self) -> None:
-        if self._anatomy.action_probabilities is None:
-            for name, probe in self.probes.items():
-                if not {"action_probabilities", "preferences"}.isdisjoint(requests(probe)):
-                    raise Unavailable(f"probe {name!r} needs discrete actions, not {self.model.action_space}")
-
     def _make_learner(self, anatomy: Anatomy) -> Learner:
         rng = torch.Generator().manual_seed(derive(self.seed, "mitigations"))
         rows = torch.Generator().manual_seed(derive(self.seed, "mitigations", "observations"))
@@ -231,10 +224,7 @@ class Plasticity(BaseCallback):
         )
 
     def _on_rollout_start(self) -> None:
-        model: Any = self.model
-        self._read_before = getattr(model, "learning_starts", 0)
-        if self._to_read is not None:
-            model.learning_starts, self._to_read = self._to_read, None
+        self._catch_up()
         if self.num_timesteps >= self._flush_at:
             self._flush()
         self.learner.steps = self.num_timesteps
@@ -243,6 +233,13 @@ class Plasticity(BaseCallback):
             self.learner.task = task
             self._call("on_task_change")
             self.task_change.apply(self.model, self._warm_up)
+
+    def _catch_up(self) -> None:
+        """Note what Stable-Baselines3 has read, or will read next, and give it what a run that went on was about to."""
+        model: Any = self.model
+        self._read_before = getattr(model, "learning_starts", 0)
+        if self._to_read is not None:
+            model.learning_starts, self._to_read = self._to_read, None
 
     def _on_step(self) -> bool:
         self.learner.steps = self.num_timesteps
@@ -264,6 +261,7 @@ class Plasticity(BaseCallback):
         model.max_grad_norm = float("inf") if self._clips else self._longest
 
     def _on_training_end(self) -> None:
+        self._catch_up()
         self._flush()
         self.detach()
 

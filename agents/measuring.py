@@ -10,13 +10,25 @@ from torch import Tensor
 
 from lopgym.agents.anatomy import Anatomy
 from lopgym.probes.behaviour import AGAIN, Behaviour
-from lopgym.probes.captures import Captures, measure, requests
+from lopgym.probes.captures import Captures, Unavailable, measure, requests
 from lopgym.probes.memory import keep_freed_memory
 from lopgym.seeding import derive
 
 Probe = Callable[..., dict[str, float]]
 
 PREVIOUS = "previous_"  # requests of this prefix are of the last measurement, or of the network that it had
+
+
+def refuse_unmeasurable(anatomy: Anatomy, probes: Mapping[str, Probe], actions: object) -> None:
+    """Refuse probes of what a policy prefers where it has no preferences between discrete actions.
+
+    Raises:
+        Unavailable: with the first such probe, and the space of `actions`.
+    """
+    if anatomy.action_probabilities is None:
+        for name, probe in probes.items():
+            if not {"action_probabilities", "preferences"}.isdisjoint(requests(probe)):
+                raise Unavailable(f"probe {name!r} needs discrete actions, not {actions}")
 
 
 class Measuring:

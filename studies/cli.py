@@ -7,13 +7,13 @@ import os
 import shlex
 import shutil
 import sys
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from pathlib import Path
-from types import MappingProxyType
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
+
+from lopgym.studies.exits import USAGE, check_writable, tell, told
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -23,7 +23,6 @@ app = typer.Typer(
     help="Loss of plasticity in reinforcement learning: lose it, see it, regain it.",
 )
 
-USAGE, FILE_SYSTEM, INTERRUPTED, TERMINATED = 2, 4, 130, 143
 LISTS = ("envs", "schedules", "probes", "mitigations", "triggers", "detectors", "studies", "agents")
 
 
@@ -79,12 +78,12 @@ def train(
     Deeper looks, off unless asked for: fork.every=5 (tasks); null_calibration.every=4000, spectra_every=800 (steps).
     """
     _look_here(allow_import)
-    with _errors():
+    with told():
         from lopgym.studies.compose import load, session
 
         with session(*(config_dir or ())) as loader:
             config = load(loader, overrides or (), allow_import=allow_import or ())
-        _check_writable(config.runs_dir)
+        check_writable(config.runs_dir)
         from lopgym.studies.progress import display
         from lopgym.studies.run import execute
 
@@ -109,7 +108,7 @@ def resume(
 ) -> None:
     """Let a run that was cut off go on, from its newest checkpoint, bit for bit."""
     _look_here(allow_import)
-    with _errors({ValueError: USAGE}):
+    with told({ValueError: USAGE}):
         from lopgym.studies.progress import display
         from lopgym.studies.run import resume as go_on
 
@@ -138,8 +137,8 @@ def demo(
 
     Three agents side by side on catch_dqn: untreated, treated from task 14 on, and fresh in every task.
     """
-    with _errors():
-        _check_writable(out or Path())
+    with told():
+        check_writable(out or Path())
         typer.echo("Three agents learn a game that keeps changing: one to three minutes on two cores.", err=True)
         from lopgym.studies.demo import demo as play
 
@@ -155,7 +154,7 @@ def list_(
 
     Example: lopgym list mitigations
     """
-    with _errors({ValueError: USAGE}):
+    with told({ValueError: USAGE}):
         from lopgym.studies.listing import rows, text
 
         found = rows(what)
@@ -173,7 +172,7 @@ def tensorboard(
     port: Annotated[int | None, typer.Option(min=1, max=65535, help="A free one if left out.")] = None,
 ) -> None:
     """Look at runs in TensorBoard, on this machine only."""
-    with _errors({FileNotFoundError: USAGE, ValueError: USAGE}):
+    with told({FileNotFoundError: USAGE, ValueError: USAGE}):
         from lopgym.studies.board import serve
 
         serve(runs, port)
@@ -191,7 +190,7 @@ def record(
     As it was at the end of a task: lopgym record RUN --task 3
     """
     _look_here(allow_import)
-    with _errors({ValueError: USAGE}):
+    with told({ValueError: USAGE}):
         from lopgym.studies.video import record as film
 
         typer.echo(film(run, task, out, allow_import=allow_import or ()))
@@ -223,8 +222,8 @@ def probe(
     """
     _look_here(allow_import)
     if (path is None) == (calibrate is None):
-        _tell(["say what to look into: lopgym probe PATH, or lopgym probe --calibrate STUDY"], USAGE)
-    with _errors({ValueError: USAGE}):
+        tell(["say what to look into: lopgym probe PATH, or lopgym probe --calibrate STUDY"], USAGE)
+    with told({ValueError: USAGE}):
         if calibrate is not None:
             from lopgym.studies.cadence import calibrate as propose
 
@@ -243,57 +242,8 @@ def doctor(runs: Runs = Path("runs")) -> None:
 
     Versions, devices, threads, extras, disk.
     """
-    with _errors():
+    with told():
         from lopgym.studies.doctor import examine
 
         for what, finding in examine(runs):
             typer.echo(f"{what:18} {finding}")
-
-
-_CODES: dict[type[Exception], int] = {
-    FileExistsError: USAGE,
-    PermissionError: USAGE,
-    NotADirectoryError: USAGE,
-    OSError: FILE_SYSTEM,
-    MemoryError: USAGE,  # a buffer or a network was asked for that does not fit
-}
-
-
-@contextmanager
-def _errors(special: Mapping[type[Exception], int] = MappingProxyType({})) -> Iterator[None]:
-    """Tell errors that are no bugs in one line each, and exit with their code; `special` codes go first."""
-    from lopgym.studies.termination import Terminated, terminable
-
-    try:
-        with terminable():
-            yield
-    except KeyboardInterrupt:
-        _tell(["interrupted"], INTERRUPTED)
-    except Terminated:
-        _tell(["terminated"], TERMINATED)
-    except Exception as error:
-        codes = (code for kind, code in {**special, **_CODES, **_no_world()}.items() if isinstance(error, kind))
-        code = getattr(error, "exit_code", next(codes, None))
-        if code is None:
-            raise  # a bug: with its traceback
-        _tell(getattr(error, "lines", [str(error)]), code)
-
-
-def _no_world() -> dict[type[Exception], int]:
-    """Why a world cannot be made here: an extra is not installed, or nobody has registered the id."""
-    from gymnasium.error import DependencyNotInstalled, UnregisteredEnv
-
-    return dict.fromkeys((DependencyNotInstalled, UnregisteredEnv), USAGE)
-
-
-def _tell(lines: Iterable[str], code: int) -> NoReturn:
-    for line in lines:
-        typer.secho(f"error: {line}", fg=typer.colors.RED, err=True)
-    raise typer.Exit(code) from None
-
-
-def _check_writable(folder: Path) -> None:
-    from lopgym.studies.doctor import trouble_writing
-
-    if trouble := trouble_writing(folder):
-        raise PermissionError(f"{folder} cannot be written: {trouble}")

@@ -107,6 +107,15 @@ def test_a_difference_would_be_seen(tmp_path: Path) -> None:
     assert "/parts/agent/policy/q_net.q_net.0.weight/tensor" in {*_apart(mine.tree, theirs.tree)}
 
 
+@pytest.mark.parametrize("name", RUNS)
+def test_a_run_that_was_cut_off_behind_its_last_checkpoint_is_finished(name: str, tmp_path: Path) -> None:
+    """Nothing is left to train: it ends as it did, and keeps what it kept."""
+    whole, pieces = (execute(_config(name, tmp_path / folder)) for folder in ("whole", "pieces"))
+    about = json.loads(pieces.folder.about.read_text())
+    pieces.folder.write_about(about | {"status": "running"})
+    assert_same(whole, execute(_config(name, tmp_path / "pieces")))
+
+
 @pytest.fixture
 def half(tmp_path: Path) -> RunFolder:
     """Return the folder of a run that was cut off behind some checkpoints."""

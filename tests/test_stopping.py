@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 
 import lopgym
 from lopgym.studies import termination
-from lopgym.studies.cli import _errors
+from lopgym.studies.exits import told
 from lopgym.studies.notices import notice
 from lopgym.studies.progress import Progress, display
 from lopgym.studies.termination import Stop, Terminated, stoppable
@@ -130,7 +130,7 @@ def test_a_command_ends_with_the_code_of_its_signal(
 
     @app.command()
     def work() -> None:
-        with _errors(), stoppable(lambda line: None) as stop:
+        with told(), stoppable(lambda line: None) as stop:
             _send(number)
             reached.append("boundary")
             if insist:
