@@ -75,9 +75,8 @@ def table(reports: list[pytest.TestReport]) -> dict[str, tuple[int, int]]:
 
 def _reports(config: pytest.Config) -> list[pytest.TestReport]:
     reporter = config.pluginmanager.get_plugin("terminalreporter")
-    return (
-        [report for kind in ("passed", "failed", "error") for report in reporter.getreports(kind)] if reporter else []
-    )
+    reports = (report for kind in ("passed", "failed", "error") for report in reporter.getreports(kind))
+    return [report for report in reports if isinstance(report, pytest.TestReport)]
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
@@ -91,6 +90,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 @pytest.hookimpl(tryfirst=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Fail a session of faults in which one was not survived, or not met often enough."""
-    short = any(survived < of for survived, of in table(_reports(session.config)).values())
-    if session.config.getoption("--faults") and short and not hasattr(session.config, "workerinput"):
+    config = session.config
+    if not config.getoption("--faults") or hasattr(config, "workerinput"):  # one of several that report to another
+        return
+    if any(survived < of for survived, of in table(_reports(config)).values()):
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
