@@ -23,11 +23,10 @@ from lopgym.agents.weights import load_weights
 from lopgym.envs.build import make_vec
 from lopgym.record import RunFolder
 from lopgym.seeding import derive
-from lopgym.strict_yaml import YamlError
-from lopgym.studies.checks import beyond_weights, imports
-from lopgym.studies.compose import Config, ConfigError, from_file, from_plain
+from lopgym.studies.checks import beyond_weights
+from lopgym.studies.compose import Config, from_file
 from lopgym.studies.moments import Moment, read_moment
-from lopgym.studies.run import Run, build_mitigations, build_model
+from lopgym.studies.run import build_mitigations, build_model
 from lopgym.studies.worlds import is_ours, still_world, training_world, world_options
 
 COPIES = 8  # of the world that a zip is put into
@@ -86,34 +85,21 @@ def open_subject(
 
     Raises:
         CheckpointError: nothing is there, or it is damaged, or of another network than its config says.
+        ConfigError: the run's config is none, or its world would import what is not allowed.
         DivergedError: weights are not finite.
         ValueError: what was asked does not fit the kind of file.
     """
     torch.set_num_threads(1)
-    if path.suffix != ".zip":
-        hold_imports(path if path.is_dir() else path.parent.parent, allow_import)
-    subject = _read(path, task, env, trusted)
+    subject = _read(path, task, env, trusted, allow_import)
     for name, parameter in subject.model.policy.named_parameters():
         if not parameter.isfinite().all():
             raise DivergedError(f"{path}: {name} holds numbers that are not finite; training has diverged")
     return subject
 
 
-def hold_imports(run: Path, allowed: Collection[str] | None) -> None:
-    """Refuse a run whose world would import a package that is not allowed; a run that cannot be read is let pass.
-
-    Raises:
-        ValueError: with the package, and how to allow it.
-    """
-    try:
-        config = from_file(RunFolder(run).config, allow_import=None)
-    except (ConfigError, YamlError, OSError):
-        return  # whoever reads it will say so
-    for _, said in imports(config, allowed):
-        raise ValueError(said)
-
-
-def _read(path: Path, task: int | None, env: str | None, trusted: bool) -> Subject:
+def _read(
+    path: Path, task: int | None, env: str | None, trusted: bool, allow_import: Collection[str] | None
+) -> Subject:
     if not path.exists():
         raise CheckpointError(f"{path} does not exist")
     if path.suffix == ".zip":
@@ -122,10 +108,16 @@ def _read(path: Path, task: int | None, env: str | None, trusted: bool) -> Subje
         return _of_zip(path, env, trusted)
     if env is not None:
         raise ValueError(f"--env {env}: a run knows its world; the option is for zips of Stable-Baselines3")
-    return _of_run(path, task) if path.is_dir() else _of_checkpoint(path, task)
+    folder, weights, task = weights_in(path, task) if path.is_dir() else _of_checkpoint(path, task)
+    return _subject(folder, weights, task, allow_import)
 
 
-def _of_run(path: Path, task: int | None) -> Subject:
+def weights_in(path: Path, task: int | None = None) -> tuple[RunFolder, Path, int]:
+    """Return a run's folder, the weights that it kept at the end of `task`, by default the last one, and that task.
+
+    Raises:
+        CheckpointError: there is no run, or it has kept no weights of that task.
+    """
     folder = RunFolder(path)
     if not folder.config.exists():
         raise CheckpointError(f"{path} is not a run folder: it has no config.yaml")
@@ -135,27 +127,28 @@ def _of_run(path: Path, task: int | None) -> Subject:
     task = kept[-1] if task is None else task
     if task not in kept:
         raise CheckpointError(f"{path} has no weights of task {task}; it has those of tasks {kept[0]} to {kept[-1]}")
-    return _subject(Run(path), folder.checkpoints / f"task-{task}.npz", task)
+    return folder, folder.checkpoints / f"task-{task}.npz", task
 
 
-def _of_checkpoint(path: Path, task: int | None) -> Subject:
-    run = Run(path.absolute().parent.parent)
-    if not run.folder.config.exists():
-        raise CheckpointError(f"{path} is not in a run folder: {run.folder.config} does not exist")
+def _of_checkpoint(path: Path, task: int | None) -> tuple[RunFolder, Path, int]:
+    folder = RunFolder(path.absolute().parent.parent)
+    if not folder.config.exists():
+        raise CheckpointError(f"{path} is not in a run folder: {folder.config} does not exist")
     named = _TASK.fullmatch(path.name)
     if task is None and named is None:
         raise ValueError(f"{path.name} does not say its task: --task K, the world to look at it in")
     if named is not None and task not in (None, int(named[1])):
         raise ValueError(f"--task {task}: {path.name} is of task {named[1]}")
-    return _subject(run, path, int(named[1]) if named else int(task or 0))
+    return folder, path, int(named[1]) if named else int(task or 0)
 
 
-def _subject(run: Run, weights: Path, task: int) -> Subject:
-    config = _config(run)
+def _subject(folder: RunFolder, weights: Path, task: int, allow_import: Collection[str] | None) -> Subject:
+    config = from_file(folder.config, allow_import=allow_import)
+    config = config.model_copy(update={"device": "cpu"})  # where there always is one
     if kind := beyond_weights(config):
         raise ValueError(f"{weights.name}: {kind} adds to the network what is not in its weights; they are half of it")
     seed = derive(config.seed, "probe", task)
-    moment = read_moment(run.folder.metrics, (task + 1) * config.steps_per_task)
+    moment = read_moment(folder.metrics, (task + 1) * config.steps_per_task)
     world = training_world(_held(config, task, moment, seed))
     if "episode" in config.env.clocks.values():
         world.set_options({"episode": moment.episode})
@@ -163,14 +156,7 @@ def _subject(run: Run, weights: Path, task: int) -> Subject:
     initial = {name: p.detach().clone() for name, p in anatomy_of(model).network.named_parameters()}
     _load(model, weights)
     name = f"{config.study} / {config.variant} / seed {config.seed}, {weights.stem.replace('-', ' ')}"
-    return Subject(name, model, seed, initial, run.folder.metrics, run.path / f"probe-{weights.stem}")
-
-
-def _config(run: Run) -> Config:
-    try:
-        return from_plain(run.config).model_copy(update={"device": "cpu"})  # where there always is one
-    except (ConfigError, YamlError) as error:
-        raise CheckpointError(f"{run.folder.config}: {error.lines[0]}") from None
+    return Subject(name, model, seed, initial, folder.metrics, folder.path / f"probe-{weights.stem}")
 
 
 def _held(config: Config, task: int, moment: Moment, seed: int) -> Config:

@@ -15,10 +15,10 @@ from lopgym.agents.weights import load_weights
 from lopgym.envs.show_drift import ShowDrift
 from lopgym.seeding import derive
 from lopgym.studies.checks import beyond_weights
-from lopgym.studies.compose import Config, from_plain
+from lopgym.studies.compose import Config, from_file
 from lopgym.studies.moments import read_moment
-from lopgym.studies.run import Run, build_mitigations, build_model
-from lopgym.studies.subjects import hold_imports
+from lopgym.studies.run import build_mitigations, build_model
+from lopgym.studies.subjects import weights_in
 from lopgym.studies.worlds import single_world, still_world, training_world
 
 LONGEST = 600  # frames of one episode
@@ -29,12 +29,6 @@ class NoPictureError(RuntimeError):
     """The world cannot be drawn on this machine."""
 
     exit_code = 2
-
-
-class NoAgentError(FileNotFoundError):
-    """There is no run, or it has kept no weights of that task."""
-
-    exit_code = 3
 
 
 def record(
@@ -58,23 +52,23 @@ def record(
         The file.
 
     Raises:
-        NoAgentError: no run there, or no weights of that task.
+        CheckpointError: no run there, or no weights of that task.
+        ConfigError: the run's config is none, or its world would import what is not allowed.
         NoPictureError: the world cannot be drawn here.
         ValueError: `out` is of another format, or a method keeps a part of the agent elsewhere than in its weights.
         FileNotFoundError: the folder of `out` does not exist.
     """
     out = out or path / f"task-{task}.mp4"
-    _check(path, task, out)
-    hold_imports(path, allow_import)
+    folder, weights, _ = weights_in(path, task)
+    _check(out)
+    config = from_file(folder.config, allow_import=allow_import)
     torch.set_num_threads(1)
-    run = Run(path)
-    config = from_plain(run.config)
     if kind := beyond_weights(config):
         raise ValueError(f"{path}: {kind} adds to the network what is not in its weights; they are half of the agent")
     world = training_world(config)
     model = build_model(config, world, build_mitigations(config))
-    load_weights(model, _weights(run, task))
-    moment = read_moment(run.folder.metrics, (task + 1) * config.steps_per_task)
+    load_weights(model, weights)
+    moment = read_moment(folder.metrics, (task + 1) * config.steps_per_task)
     still = still_world(config, task, moment)
     stage = _stage(config, still)
     options = {"episode": moment.episode} if "episode" in still["clocks"].values() else None
@@ -92,17 +86,8 @@ def _stage(config: Config, still: Mapping[str, Any]) -> ShowDrift:
         raise NoPictureError(str(error)) from None
 
 
-def _weights(run: Run, task: int) -> Path:
-    return run.folder.checkpoints / f"task-{task}.npz"
-
-
-def _check(path: Path, task: int, out: Path) -> None:
-    """Refuse what cannot be filmed or written before any work is done."""
-    run = Run(path)
-    if not run.folder.config.exists():
-        raise NoAgentError(f"{path} is not a run folder: it has no config.yaml")
-    if not (weights := _weights(run, task)).exists():
-        raise NoAgentError(f"{weights} does not exist; the run has tasks 0 to {run.config['tasks'] - 1}")
+def _check(out: Path) -> None:
+    """Refuse what cannot be written before any work is done."""
     if out.suffix.lower() not in FORMATS:
         raise ValueError(f"{out}: a film is written as {' or '.join(FORMATS)}")
     if not out.parent.is_dir():

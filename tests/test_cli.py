@@ -178,9 +178,10 @@ def test_what_is_not_there_is_told(tmp_path: Path) -> None:
     """A missing checkpoint is exit code 3, a missing folder of runs 2."""
     assert "is not a run folder" in _refused("record", str(tmp_path), "--task", "0", code=3)
     (tmp_path / "config.yaml").write_text("tasks: 2")
-    assert "has tasks 0 to 1" in _refused("record", str(tmp_path), "--task", "7", code=3)
+    assert "has kept no weights" in _refused("record", str(tmp_path), "--task", "7", code=3)
     (tmp_path / "checkpoints").mkdir()
     (tmp_path / "checkpoints" / "task-0.npz").touch()
+    assert "those of tasks 0 to 0" in _refused("record", str(tmp_path), "--task", "7", code=3)
     assert ".mp4 or .gif" in _refused("record", str(tmp_path), "--task", "0", "--out", "film.txt")
     assert "there is no folder" in _refused("record", str(tmp_path), "--task", "0", "--out", "no/film.mp4", code=4)
     assert "nowhere" in _refused("tensorboard", str(tmp_path / "nowhere"))

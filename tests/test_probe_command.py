@@ -299,10 +299,11 @@ def test_a_spoiled_config_or_zip_is_told(spoiled: Path, tmp_path: Path) -> None:
     """Neither is a bug of ours."""
     (tmp_path / "bad.zip").write_bytes(b"PK but no more")
     assert "no zip of Stable-Baselines3" in _refused(tmp_path / "bad.zip", TRUST, *CARTPOLE, code=3)
+    lines = (spoiled / "config.yaml").read_text().splitlines(keepends=True)
     (spoiled / "config.yaml").write_text("tasks: [")
-    assert "config.yaml:2:1: " in _refused(spoiled, code=3)
-    (spoiled / "config.yaml").write_text("tasks: 2")
-    assert "config.yaml: " in _refused(spoiled, code=3)
+    assert "config.yaml:2:1: " in _refused(spoiled, code=2)
+    (spoiled / "config.yaml").write_text("".join(line.replace("tasks: 2", "tasks: two") for line in lines))
+    assert re.search(r"config\.yaml:\d+:1: tasks: .*valid integer", _refused(spoiled, code=2))
 
 
 @pytest.mark.parametrize("words", [("probe",), ("record", "--task", "1")], ids=lambda words: words[0])

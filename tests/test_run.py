@@ -19,6 +19,7 @@ from lopgym.envs.show_drift import ShowDrift
 from lopgym.record import read_metrics, repeatable
 from lopgym.studies.compose import ConfigError, from_plain
 from lopgym.studies.run import Run
+from lopgym.studies.subjects import CheckpointError
 from lopgym.studies.video import record
 
 SMALL: dict[str, Any] = {"tasks": 2, "steps_per_task": 400, "probe_every": 100, "mitigation": "redo"}
@@ -176,7 +177,7 @@ def test_a_video_shows_the_agent(run: Run, tmp_path: Path) -> None:
     frames = _frames(film, height=len(stage.render()) // 2 * 2)
     assert len(frames) == 2 * 6
     assert frames[0].std() > 5
-    with pytest.raises(FileNotFoundError, match="tasks 0 to 1"):
+    with pytest.raises(CheckpointError, match="tasks 0 to 1"):
         record(run.path, 2, tmp_path / "no.mp4")
 
 
