@@ -22,7 +22,7 @@ from lopgym.studies.termination import Stop
 State = Mapping[str, Any]
 
 
-class Stateful(Protocol):
+class Part(Protocol):
     """What says all that it remembers between two rollouts, and takes it back."""
 
     def state_dict(self) -> State:
@@ -33,7 +33,7 @@ class Stateful(Protocol):
 
 
 @dataclass(frozen=True)
-class Kept:
+class ByFunctions:
     """A part of a run whose state two functions say and take back."""
 
     say: Callable[[], State]
@@ -48,17 +48,17 @@ class Kept:
         self.take(state)
 
 
-def parts_of(model: Any, callbacks: Mapping[str, Stateful]) -> dict[str, Stateful]:
+def parts_of(model: Any, callbacks: Mapping[str, Part]) -> dict[str, Part]:
     """Return everything that a run has to remember, in the order in which it is taken back.
 
     Random streams come last: whatever else is taken back may have drawn numbers.
     """
     world: Any = _worlds(model.get_env())
     return {
-        "agent": Kept(partial(state_of, model), partial(restore, model)),
+        "agent": ByFunctions(partial(state_of, model), partial(restore, model)),
         "world": world,
         **callbacks,
-        "luck": Kept(partial(state_of_luck, model), partial(restore_luck, model)),
+        "luck": ByFunctions(partial(state_of_luck, model), partial(restore_luck, model)),
     }
 
 
@@ -89,7 +89,7 @@ class Checkpointing(BaseCallback):
     def __init__(
         self,
         root: Path,
-        parts: Mapping[str, Stateful],
+        parts: Mapping[str, Part],
         *,
         files: Callable[[], Mapping[str, int]],
         about: Mapping[str, Any],

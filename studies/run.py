@@ -160,8 +160,7 @@ def _ready(config: Config, check: bool) -> _Ready:
 def _train(
     ready: _Ready, start: Saved | None, stop: Stop, sinks: Sequence[Sink], on_progress: OnProgress | None
 ) -> Checkpointing:
-    config, about, folder = ready.config, {**ready.about}, RunFolder(run_path(ready.config))
-    folder.checkpoints.mkdir(parents=True, exist_ok=True)
+    config, about, folder = ready.config, {**ready.about}, RunFolder(run_path(ready.config)).create()
     folder.write_config(config.plain())
     folder.write_about(about | {"status": "running"})
     board = TensorBoardSink(folder, config.plain(), config.tasks, config.steps_per_task)

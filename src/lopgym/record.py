@@ -46,14 +46,11 @@ class RunFolder:
         return self.path / "checkpoints"
 
     def create(self) -> RunFolder:
-        """Make the folder.
+        """Make the folder, unless there is one.
 
         Raises:
-            FileExistsError: there is a run in it already.
             OSError: it cannot be written.
         """
-        if self.about.exists():
-            raise FileExistsError(f"{self.path} holds a run already; choose another runs_dir or seed, or move it away")
         self.checkpoints.mkdir(parents=True, exist_ok=True)
         return self
 
