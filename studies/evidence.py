@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,8 +16,7 @@ from numpy.typing import NDArray
 
 from lopgym.record import series
 from lopgym.studies import demo
-from lopgym.studies.compose import from_keywords
-from lopgym.studies.gathering import gather
+from lopgym.studies.gathering import command_line, gather_variants
 
 REFERENCE = "fresh"
 
@@ -88,15 +86,9 @@ def evidence_of(study: str, seeds: Sequence[int], out: Path, workers: int) -> Ev
         RunsFailed: a run failed.
     """
     comparison = COMPARISONS[study]
-    plans = {
-        f"{label} {seed}": from_keywords(study, seed=seed, runs_dir=str(out), variant=label, **departs)
-        for seed in seeds
-        for label, departs in comparison.variants.items()
-    }
-    folders = gather(plans, workers)
+    folders = gather_variants(study, comparison.variants, seeds, out, workers)
     scores = {
-        label: np.array([series(folders[f"{label} {seed}"].metrics, comparison.tag)[1] for seed in seeds])
-        for label in comparison.variants
+        label: np.array([series(folder.metrics, comparison.tag)[1] for folder in folders[label]]) for label in folders
     }
     return Evidence(comparison, tuple(seeds), scores)
 
@@ -107,16 +99,12 @@ def _spread(values: NDArray[np.float64]) -> str:
 
 def main() -> None:
     """Gather and print the evidence for the studies named on the command line."""
-    parser = argparse.ArgumentParser(description="Train the variants of a study over seeds and compare them in pairs.")
-    parser.add_argument("studies", nargs="*", default=[*COMPARISONS], choices=[*COMPARISONS], help="default: all")
-    parser.add_argument("--seeds", default="0-4", help="first and last, such as 0-4")
-    parser.add_argument("--out", type=Path, default=Path("evidence"), help="folder of the runs")
-    parser.add_argument("--workers", type=int, default=2, help="processes at once")
-    asked = parser.parse_args()
-    first, _, last = asked.seeds.partition("-")
-    seeds = range(int(first), int(last or first) + 1)
+    about = "Train the variants of a study over seeds and compare them in pairs."
+    asked = command_line(about, [*COMPARISONS], seeds="0-4", out="evidence").parse_args()
     for study in asked.studies:
-        print(f"\n## {study}, seeds {asked.seeds}\n\n{evidence_of(study, seeds, asked.out, asked.workers).table()}")
+        print(
+            f"\n## {study}, seeds {asked.seeds}\n\n{evidence_of(study, asked.seeds, asked.out, asked.workers).table()}"
+        )
 
 
 if __name__ == "__main__":

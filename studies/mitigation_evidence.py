@@ -7,7 +7,6 @@ file tunes a method, its documented default is taken all the same.
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,11 +19,10 @@ from numpy.typing import NDArray
 from lopgym.agents.mitigations import mitigations
 from lopgym.probes.interval import interval
 from lopgym.record import RunFolder, read_metrics
-from lopgym.studies.compose import from_keywords
 from lopgym.studies.config import entries
 from lopgym.studies.evidence import COMPARISONS, REFERENCE
 from lopgym.studies.figures import by_tag, last_layers, quarters
-from lopgym.studies.gathering import gather
+from lopgym.studies.gathering import command_line, gather_variants
 from lopgym.studies.schema import defaults
 
 UNTREATED = "none"
@@ -84,15 +82,9 @@ def outcomes(
         KeyError: nothing is compared in that study, or there is no such method.
         RunsFailed: a run failed.
     """
-    departs = variants(methods)
-    plans = {
-        f"{label} {seed}": from_keywords(study, seed=seed, runs_dir=str(out), variant=label, **departs[label])
-        for label in departs
-        for seed in seeds
-    }
-    folders = gather(plans, workers)
+    folders = gather_variants(study, variants(methods), seeds, out, workers)
     tag = COMPARISONS[study].tag
-    return {label: [outcome(folders[f"{label} {seed}"], tag) for seed in seeds] for label in departs}
+    return {label: [outcome(folder, tag) for folder in folders[label]] for label in folders}
 
 
 def table(found: Mapping[str, Sequence[Outcome]], tag: str, costs: Mapping[str, float]) -> str:
@@ -130,19 +122,14 @@ def _paired(mine: Sequence[Outcome], reference: Sequence[Outcome], what: str) ->
 
 def main() -> None:
     """Gather and print the ledger for the studies named on the command line."""
-    parser = argparse.ArgumentParser(description="Train mitigations at their documented defaults, over seeds.")
-    parser.add_argument("studies", nargs="*", default=[*COMPARISONS], choices=[*COMPARISONS], help="default: all")
+    about = "Train mitigations at their documented defaults, over seeds."
+    parser = command_line(about, [*COMPARISONS], seeds="0-4", out="mitigation_evidence")
     parser.add_argument("--methods", nargs="*", default=SHOWN, choices=[entry.name for entry in mitigations])
-    parser.add_argument("--seeds", default="0-4", help="first and last, such as 0-4")
-    parser.add_argument("--out", type=Path, default=Path("mitigation_evidence"), help="folder of the runs")
-    parser.add_argument("--workers", type=int, default=2, help="processes at once")
     parser.add_argument("--costs", type=Path, help="what `benchmarks/mitigations.py --json` wrote")
     asked = parser.parse_args()
-    first, _, last = asked.seeds.partition("-")
-    seeds = range(int(first), int(last or first) + 1)
     costs = json.loads(asked.costs.read_text()) if asked.costs else {}
     for study in asked.studies:
-        found = outcomes(study, asked.methods, seeds, asked.out, asked.workers)
+        found = outcomes(study, asked.methods, asked.seeds, asked.out, asked.workers)
         print(f"\n## {study}, seeds {asked.seeds}\n\n{table(found, COMPARISONS[study].tag, costs)}")
 
 

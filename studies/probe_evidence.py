@@ -6,7 +6,6 @@ is missing in `probe_evidence/` with every probe, and prints one table a study.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,7 +20,7 @@ from scipy.stats import rankdata  # type: ignore[import-untyped]
 from lopgym.record import RunFolder, read_metrics
 from lopgym.studies.compose import from_keywords
 from lopgym.studies.evidence import COMPARISONS, REFERENCE
-from lopgym.studies.gathering import gather
+from lopgym.studies.gathering import command_line, gather_variants
 
 Floats = NDArray[np.float64]
 Folders = Sequence[Sequence[RunFolder]]  # a row a variant, a column a seed
@@ -202,15 +201,10 @@ def train(study: str, variants: Sequence[str], seeds: Sequence[int], out: Path, 
         RunsFailed: a run failed.
     """
     comparison = COMPARISONS[study]
-    common = {"runs_dir": str(out), "probes": "all"}
-    plans = [
-        [from_keywords(study, **common, seed=seed, variant=label, **comparison.variants[label]) for seed in seeds]
-        for label in variants
-    ]
-    folders = gather({f"{plan.variant} {plan.seed}": plan for row in plans for plan in row}, workers)
-    rows = [[folders[f"{plan.variant} {plan.seed}"] for plan in row] for row in plans]
-    plan = plans[0][0]
-    return read(rows, comparison.tag, plan.tasks, plan.steps_per_task)
+    departs = {label: {"probes": "all"} | dict(comparison.variants[label]) for label in variants}
+    folders = gather_variants(study, departs, seeds, out, workers)
+    plan = from_keywords(study)
+    return read([*folders.values()], comparison.tag, plan.tasks, plan.steps_per_task)
 
 
 def table(readings: Readings, *, draws: int = 1000) -> Iterator[str]:
@@ -258,19 +252,14 @@ def _limits(ends: Sequence[float]) -> str:
 
 def main(arguments: list[str] | None = None) -> None:
     """Gather and print the evidence for the studies named on the command line."""
-    parser = argparse.ArgumentParser(description="Which probes foretell the return on the next task, and how surely.")
-    parser.add_argument("studies", nargs="*", default=[*COMPARISONS], choices=[*COMPARISONS], help="default: all")
-    parser.add_argument("--seeds", default="0-9", help="first and last, such as 0-9")
+    about = "Which probes foretell the return on the next task, and how surely."
+    parser = command_line(about, [*COMPARISONS], seeds="0-9", out="probe_evidence")
     parser.add_argument("--variants", nargs="*", help=f"default: all of the study but {REFERENCE}")
-    parser.add_argument("--out", type=Path, default=Path("probe_evidence"), help="folder of the runs")
-    parser.add_argument("--workers", type=int, default=2, help="processes at once")
     parser.add_argument("--draws", type=int, default=1000, help="resamples of each kind")
     asked = parser.parse_args(arguments)
-    first, _, last = asked.seeds.partition("-")
-    seeds = range(int(first), int(last or first) + 1)
     for study in asked.studies:
         variants = asked.variants or [name for name in COMPARISONS[study].variants if name != REFERENCE]
-        readings = train(study, variants, seeds, asked.out, asked.workers)
+        readings = train(study, variants, asked.seeds, asked.out, asked.workers)
         print(f"\n## {study}: {', '.join(variants)}; seeds {asked.seeds}\n")
         print(*table(readings, draws=asked.draws), sep="\n")
 
