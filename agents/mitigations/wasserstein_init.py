@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,10 +9,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.utils.weak import WeakIdKeyDictionary
 
-from lopgym.agents.learner import Learner
-from lopgym.agents.mitigations import Mitigation, mitigations
-from lopgym.agents.mitigations.start import Start
+from lopgym.agents.mitigations import mitigations
+from lopgym.agents.mitigations.towards_start import TowardsStart
 from lopgym.agents.promises import Promises
 from lopgym.bounds import NonNegativeFloat
 
@@ -25,7 +24,7 @@ from lopgym.bounds import NonNegativeFloat
     promises=Promises(function="n/a", touches=("hidden", "heads")),
 )
 @dataclass(kw_only=True, eq=False)
-class WassersteinInit(Mitigation):
+class WassersteinInit(TowardsStart):
     """Pull each layer's weights back to the values they began with, in any order: sorted weights to sorted weights.
 
     The penalty of a tensor is strength / 2 * ||sort(theta) - sort(theta_0)||^2, its squared 2-Wasserstein distance
@@ -41,32 +40,13 @@ class WassersteinInit(Mitigation):
     """
 
     strength: NonNegativeFloat = 1e-2
-    _start: Start = field(default_factory=Start, init=False, repr=False)
-    _ascending: list[NDArray[Any]] = field(default_factory=list, init=False, repr=False)
+    _ascending: WeakIdKeyDictionary = field(default_factory=WeakIdKeyDictionary, init=False, repr=False)
 
-    def begin(self, learner: Learner) -> None:
-        """Remember where the weights began. Called late, it is where they stood at the first pull."""
-        self._start.remember(learner)
-
-    @torch.no_grad()
-    def on_gradient(self, learner: Learner) -> None:
-        """Add the pull."""
-        if not self.strength:
-            return
-        if not self._ascending:
-            self._ascending = [np.sort(start.flatten().cpu().numpy()) for start in self._start.weights(learner)]
-        for parameter, ascending in zip(learner.weights_and_biases(), self._ascending, strict=True):
-            if parameter.grad is not None:
-                parameter.grad.add_(parameter - _arranged(parameter, ascending), alpha=self.strength)
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return the weights at the start."""
-        return self._start.state_dict()
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take back what `state_dict` returned."""
-        self._start.load_state_dict(state)
-        self._ascending = []
+    def pull(self, parameter: Tensor, start: Tensor) -> Tensor:
+        """Return the way from the value of the same rank at the start, which is sorted once."""
+        if start not in self._ascending:
+            self._ascending[start] = _sorted(start)
+        return parameter - _arranged(parameter, self._ascending[start])
 
 
 def of_same_rank(values: Tensor, others: Tensor) -> Tensor:
@@ -77,7 +57,11 @@ def of_same_rank(values: Tensor, others: Tensor) -> Tensor:
     >>> of_same_rank(torch.tensor([3.0, 1.0, 2.0]), torch.tensor([0.0, 10.0, 20.0]))
     tensor([20.,  0., 10.])
     """
-    return _arranged(values, np.sort(others.flatten().cpu().numpy()))
+    return _arranged(values, _sorted(others))
+
+
+def _sorted(values: Tensor) -> NDArray[Any]:
+    return np.sort(values.detach().flatten().cpu().numpy())
 
 
 def _arranged(values: Tensor, ascending: NDArray[Any]) -> Tensor:
