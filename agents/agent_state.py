@@ -26,7 +26,6 @@ Array = NDArray[Any]
 
 COUNTERS = (  # of those, what the algorithm has
     "num_timesteps",
-    "_total_timesteps",
     "_current_progress_remaining",
     "_n_updates",
     "_episode_num",

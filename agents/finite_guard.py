@@ -27,9 +27,19 @@ LOOK_EVERY = 100  # updates between two looks at the parameters: one costs as mu
 
 
 class NumericalError(ArithmeticError):
-    """A number that must not be learned from; the message is one line: what, where, when, and what is kept."""
+    """A number that must not be learned from; the message is one line: what, where, when, and what is kept.
+
+    Args:
+        what: and where, and when.
+        kept: what was kept last, "" if nothing was yet, None if nothing ever is.
+    """
 
     exit_code = 5
+
+    def __init__(self, what: str, kept: str | None = None) -> None:
+        """Say it all."""
+        super().__init__(what if kept is None else f"{what}; kept last: {kept or 'nothing yet'}")
+        self.what = what
 
 
 @dataclass
@@ -53,16 +63,15 @@ class Whereabouts:
     def fault(self, what: str, value: float, info: Mapping[str, Any] | None = None) -> NumericalError:
         """Make the fault of a number; `info` is of its step, None for the latest one of the first copy."""
         told = next(iter(self.infos), {}) if info is None else info
-        drift, kept = told.get("drift"), self.kept()
+        drift = told.get("drift")
         moved = ", ".join(f"{name}={number:g}" for name, number in drift.items()) if drift else ""
         said = [
             f"step {self.steps}: {what} is {value:g}, {self._wrong(value)}",
             f"in {self.world}" * bool(self.world),
             f"task {told['task']}" if "task" in told else "",
             f"drift {moved}" if moved else "",
-            "" if kept is None else f"kept last: {kept or 'nothing yet'}",
         ]
-        return NumericalError("; ".join(filter(None, said)))
+        return NumericalError("; ".join(filter(None, said)), self.kept())
 
     def _wrong(self, value: float) -> str:
         return f"beyond the guard's limit of {self.limit:g}" if math.isfinite(value) else "not finite"

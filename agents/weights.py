@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from lopgym.agents.finite_guard import check_parameters
+from lopgym.files import whole
 
 _NORMALISER = "normaliser/"
 
@@ -18,6 +19,7 @@ def save_weights(model: Any, path: Path) -> None:
 
     Raises:
         NumericalError: a parameter is not finite, or absurd; nothing is written.
+        OSError: the disk does not take it; what was there stays.
     """
     check_parameters(model)
     arrays = {name: tensor.detach().cpu().numpy() for name, tensor in model.policy.state_dict().items()}
@@ -25,10 +27,8 @@ def save_weights(model: Any, path: Path) -> None:
     if normalizer is not None and normalizer.norm_obs:
         rms = normalizer.obs_rms
         arrays |= {f"{_NORMALISER}{name}": np.asarray(getattr(rms, name)) for name in ("mean", "var", "count")}
-    part = path.with_suffix(".part")
-    with part.open("wb") as file:
+    with whole(path, "wb") as file:
         np.savez(file, **arrays)
-    part.replace(path)
 
 
 def load_weights(model: Any, path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,7 +15,7 @@ from lopgym.agents.agent_state import restore, state_of
 from lopgym.agents.finite_guard import check_parameters
 from lopgym.agents.luck import restore_luck, state_of_luck
 from lopgym.agents.plain import live, plain
-from lopgym.store import Saved, StorageError, save
+from lopgym.store import CheckpointError, Saved, StorageError, save
 from lopgym.studies.notices import notice
 from lopgym.studies.termination import Stop
 
@@ -48,17 +48,23 @@ class ByFunctions:
         self.take(state)
 
 
-def parts_of(model: Any, callbacks: Mapping[str, Part]) -> dict[str, Part]:
+def parts_of(model: Any, others: Sequence[Any], last: Part) -> dict[str, Part]:
     """Return everything that a run has to remember, in the order in which it is taken back.
 
-    Random streams come last: whatever else is taken back may have drawn numbers.
+    Random streams come last but one: whatever else is taken back may have drawn numbers.
+
+    Args:
+        model: the agent, and by way of it its world.
+        others: callbacks and sinks; those that say no state have none.
+        last: what decides about luck.
     """
     world: Any = _worlds(model.get_env())
     return {
         "agent": ByFunctions(partial(state_of, model), partial(restore, model)),
         "world": world,
-        **callbacks,
+        **{type(part).__name__: part for part in others if hasattr(part, "state_dict")},
         "luck": ByFunctions(partial(state_of_luck, model), partial(restore_luck, model)),
+        type(last).__name__: last,
     }
 
 
@@ -106,9 +112,15 @@ class Checkpointing(BaseCallback):
 
     def _on_training_start(self) -> None:
         if self._start is not None:
-            for name, part in self._parts.items():
-                part.load_state_dict(live(self._start.tree["parts"][name]))
+            self._take_back(self._start)
         self._start, self._at = None, self._next()
+
+    def _take_back(self, saved: Saved) -> None:
+        try:
+            for name, part in self._parts.items():
+                part.load_state_dict(live(saved.tree["parts"][name]))
+        except (ValueError, KeyError, TypeError, RuntimeError) as error:  # the tree is whole: it is of something else
+            raise CheckpointError(saved.path, f"is not of this run: {error}") from error
 
     def _on_rollout_start(self) -> None:
         asked = self._stop.asked is not None

@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from lopgym.studies.exits import USAGE, check_writable, tell, told
+from lopgym.studies.exits import FILE_SYSTEM, USAGE, check_writable, say, tell, told
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -89,32 +89,45 @@ def train(
 
         with nullcontext() if quiet else display() as show:
             run = execute(config, on_progress=show, check=check)
-    typer.echo(run.path)
+    say(run.path)
     for name, calls in run.checked_calls.items():
-        typer.echo(f"checked: {name} kept its promises in {calls} calls")
+        say(f"checked: {name} kept its promises in {calls} calls")
     if check and not run.checked_calls:
-        typer.echo("checked: nothing, as there is no mitigation in this run")
-    typer.echo(f"look at it: lopgym tensorboard {shlex.quote(str(config.runs_dir / config.study))}")
+        say("checked: nothing, as there is no mitigation in this run")
+    say(f"look at it: lopgym tensorboard {shlex.quote(str(config.runs_dir / config.study))}")
 
 
 @app.command()
 def resume(
     run: Annotated[Path, typer.Argument(help="Folder of one run.")],
+    changes: Annotated[
+        list[str] | None, typer.Argument(metavar="KEY=VALUE", help="tasks=N, checkpoint.every=N, checkpoint.keep=N.")
+    ] = None,
     strict: Annotated[
         bool, typer.Option("--strict", help="Refuse other versions, threads or another device than before.")
+    ] = False,
+    from_start: Annotated[
+        bool, typer.Option("--from-start", help="Begin again if there is no checkpoint that can be read.")
     ] = False,
     allow_import: AllowImport = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
 ) -> None:
-    """Let a run that was cut off go on, from its newest checkpoint, bit for bit."""
+    """Let a run go on.
+
+    One that was cut off, from its newest checkpoint, bit for bit; a finished one, for more tasks: tasks=30.
+    """
     _look_here(allow_import)
     with told({ValueError: USAGE}):
+        from lopgym.studies.changes import from_words
         from lopgym.studies.progress import display
         from lopgym.studies.run import resume as go_on
 
+        new, allowed = from_words(changes or ()), allow_import or ()
         with nullcontext() if quiet else display() as show:
-            finished = go_on(run, on_progress=show, strict=strict, allow_import=allow_import or ())
-    typer.echo(finished.path)
+            finished = go_on(
+                run, on_progress=show, strict=strict, from_start=from_start, changes=new, allow_import=allowed
+            )
+    say(finished.path)
 
 
 def _look_here(allow_import: list[str] | None) -> None:
@@ -172,7 +185,7 @@ def tensorboard(
     port: Annotated[int | None, typer.Option(min=1, max=65535, help="A free one if left out.")] = None,
 ) -> None:
     """Look at runs in TensorBoard, on this machine only."""
-    with told({FileNotFoundError: USAGE, ValueError: USAGE}):
+    with told({FileNotFoundError: USAGE, ValueError: FILE_SYSTEM}):
         from lopgym.studies.board import serve
 
         serve(runs, port)
@@ -234,6 +247,43 @@ def probe(
             files = {"as_json": as_json, "html": html}
             for line in look_into(path, task, env, trusted, fresh=fresh, allow_import=allow_import or (), **files):
                 typer.echo(line)
+
+
+@app.command()
+def export(
+    run: Annotated[Path, typer.Argument(help="Folder of one run.")],
+    task: Annotated[int | None, typer.Option(min=0, help="As it was at the end of this task.")] = None,
+    step: Annotated[int | None, typer.Option(min=0, help="As it is in the checkpoint of this step.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder to make; RUN/export-step-N if left out.")] = None,
+    allow_import: AllowImport = None,
+) -> None:
+    """Write a run's agent for others.
+
+    As a zip of Stable-Baselines3 and a plain state_dict: lopgym export RUN --out exported
+    """
+    _look_here(allow_import)
+    with told({ValueError: USAGE}):
+        from lopgym.studies.exporting import export as write
+
+        for line in write(run, task=task, step=step, out=out, allow_import=allow_import or ()).lines:
+            typer.echo(line)
+
+
+@app.command("import-sb3")
+def import_sb3(
+    path: Annotated[Path, typer.Argument(metavar="ZIP", help="Zip of Stable-Baselines3.")],
+    env: Annotated[str | None, typer.Option(metavar="ID", help="Its world.")] = None,
+    trusted: Annotated[
+        bool, typer.Option("--i-trust-this-file", help="Unpickle it, which runs what its author put in.")
+    ] = False,
+    out: Annotated[Path | None, typer.Option(help="Folder to make; NAME-imported beside it if left out.")] = None,
+) -> None:
+    """Turn a zip of Stable-Baselines3 into plain data, which `lopgym probe` looks into."""
+    with told({ValueError: USAGE}):
+        from lopgym.studies.importing import import_sb3 as read
+
+        for line in read(path, env, trusted=trusted, out=out).lines:
+            typer.echo(line)
 
 
 @app.command()

@@ -93,9 +93,11 @@ class Guard(Options):
 
     Args:
         limit: largest magnitude of observations, rewards, actions, gradients and parameters.
+        rollbacks: how often a run goes back to its newest checkpoint instead, and on with other luck.
     """
 
     limit: Annotated[Float, Gt(0)] = 1e6
+    rollbacks: CountOrNone = 0
 
 
 class Checkpoint(Options):

@@ -133,6 +133,8 @@ class EventFiles:
         if self._broken:
             with suppress(OSError):
                 writer.events.close()
+            with suppress(OSError):
+                _drop_empty(writer.events.path)
         else:
             self._guarded(writer.events.close)
 
@@ -166,6 +168,12 @@ class EventFiles:
             else:
                 path.unlink()
         return whole
+
+
+def _drop_empty(path: Path) -> None:
+    """Leave no file that found no room at all."""
+    if not path.stat().st_size:
+        path.unlink()
 
 
 def _restart(writer: SummaryWriter, step: int) -> None:

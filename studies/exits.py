@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,9 +15,7 @@ import typer
 USAGE, FILE_SYSTEM, INTERRUPTED, TERMINATED = 2, 4, 130, 143
 
 _CODES: dict[type[Exception], int] = {
-    FileExistsError: USAGE,
-    PermissionError: USAGE,
-    NotADirectoryError: USAGE,
+    FileExistsError: USAGE,  # there is a run already: nothing is wrong with the disk
     OSError: FILE_SYSTEM,
     MemoryError: USAGE,  # a buffer or a network was asked for that does not fit
 }
@@ -53,6 +53,14 @@ def tell(lines: Iterable[str], code: int) -> NoReturn:
     for line in lines:
         typer.secho(f"error: {line}", fg=typer.colors.RED, err=True)
     raise typer.Exit(code) from None
+
+
+def say(line: object) -> None:
+    """Print a line of results; where nobody reads them any more, `| head`, what was done is still well done."""
+    try:
+        typer.echo(line)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the last flush would fail again
 
 
 def check_writable(folder: Path) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import re
+from pathlib import Path
 
 LONGEST = 100
 _SAFE = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._,=+@~-]{{0,{LONGEST - 1}}}(?<!\.)")
@@ -27,6 +30,21 @@ def folder_name(name: str) -> str:
     if _SAFE.fullmatch(name):
         return name
     raise ValueError(f"{_short(name)!r} is no folder's name: {_RULE}; such as {_near(name)!r}")
+
+
+def hold_inside(path: Path, root: Path) -> None:
+    """Refuse a folder below `root`, there or to be made, if links or files on the way make it another place.
+
+    Raises:
+        OSError: a link leads out of `root`, in a circle or to nothing; a file is where a folder should be.
+    """
+    there = next(place for place in (path, *path.absolute().parents) if os.path.lexists(place))
+    there.stat()
+    if not there.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(there))
+    real = Path(os.path.realpath(path))
+    if not real.is_relative_to(os.path.realpath(root)):
+        raise OSError(f"{path} is not inside of {root}: a link leads to {real}")
 
 
 def _near(name: str) -> str:

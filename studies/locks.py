@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from lopgym.files import named
 from lopgym.studies.notices import notice
 
 NAME = "run.lock"
@@ -126,12 +127,16 @@ def _owner(path: Path) -> Owner:
 
 def _create(path: Path, me: Owner) -> None:
     try:
-        with path.open("x") as file:
+        with named(path), path.open("x") as file:
             file.write(json.dumps(asdict(me)) + "\n")
             file.flush()
             os.fsync(file.fileno())
     except FileExistsError:
         raise Locked(f"{path.parent} has just been locked by another machine, see {path}") from None
+    except BaseException:
+        with suppress(OSError):  # half a lock would keep everybody out
+            path.unlink()
+        raise
 
 
 def _began(pid: int) -> str | None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import shlex
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +18,23 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from lopgym.agents import agents
 from lopgym.agents.checking import Checked, checked
+from lopgym.agents.finite_guard import NumericalError
 from lopgym.agents.mitigations import Mitigation, mitigations
-from lopgym.record import MetricsFile, Recorder, RunFolder, Sink, series
+from lopgym.record import MetricsFile, Recorder, RunFolder, series
 from lopgym.store import Saved
 from lopgym.strict_yaml import read
 from lopgym.studies.board import TensorBoardSink
 from lopgym.studies.callbacks import OnProgress, callbacks, kind, kinds, plasticity_of
-from lopgym.studies.checkpointing import Checkpointing, parts_of
+from lopgym.studies.changes import changed
+from lopgym.studies.checkpointing import Checkpointing, Part, parts_of
 from lopgym.studies.compose import Config, from_keywords, variant_name
+from lopgym.studies.folder_name import hold_inside
 from lopgym.studies.locks import locked
+from lopgym.studies.notices import notice
 from lopgym.studies.provenance import provenance
 from lopgym.studies.reporting import logger_into
-from lopgym.studies.resume import config_of, facts, starting_point
+from lopgym.studies.resume import Terms, config_of, differences, facts, finished, starting_point
+from lopgym.studies.rollback import Rollbacks
 from lopgym.studies.spectra import SpectraFile
 from lopgym.studies.termination import Stop, Terminated, stoppable
 from lopgym.studies.worlds import training_world
@@ -93,48 +100,59 @@ def resume(
     on_progress: OnProgress | None = None,
     check: bool = False,
     strict: bool = False,
+    from_start: bool = False,
+    changes: Mapping[str, Any] | None = None,
     allow_import: Collection[str] | None = None,
 ) -> Run:
     """Let a run that was cut off go on from its newest checkpoint, bit for bit; the Python side of `lopgym resume`.
+
+    One that is finished can be made longer, `changes={"tasks": 30}`, and equals then the run that was as long from the
+    beginning, unless exploration is a share of its length.
 
     Args:
         path: its folder.
         on_progress: as in `run`.
         check: as in `run`.
         strict: refuse to go on with other versions, threads or another device than before.
+        from_start: begin again if it has kept nothing from which it could go on.
+        changes: what is to be another from now on: more `tasks`, `checkpoint.every`, `checkpoint.keep`.
         allow_import: packages that the id of its world may import; None allows all.
 
     Returns:
         The finished run; if it was finished already, nothing is done.
 
     Raises:
-        CannotResume: there is no run, or nothing from which it can go on.
+        CannotResume: there is no run, or nothing from which it can go on, or not with such changes.
+        ConfigError: the run's config is none, or changes are not valid.
         Locked: a process trains in that folder.
     """
-    config = config_of(path, allow_import)
-    if RunFolder(run_path(config)).finished:
-        return Run(run_path(config))
-    return execute(config, on_progress=on_progress, check=check, strict=strict)
+    before = config_of(path, allow_import)
+    config = changed(before, changes or {})
+    if finished(RunFolder(run_path(before))) and config.tasks == before.tasks:
+        notice(f"{path} is finished already: nothing is done")
+        return Run(run_path(before))
+    terms = Terms(strict, from_start, {key for key, _ in differences(before.plain(), config.plain())})
+    return execute(config, on_progress=on_progress, check=check, terms=terms)
 
 
 def execute(
     config: Config,
     *,
-    sinks: Sequence[Sink] = (),
     on_progress: OnProgress | None = None,
     check: bool = False,
-    strict: bool = False,
+    terms: Terms | None = None,
 ) -> Run:
     """Train what `config` says and leave a run folder behind; a run in there that was cut off goes on.
 
-    `sinks` get every value, too; `check` is as in `run`, `strict` as in `resume`.
+    `check` is as in `run`, `terms` are those on which it may.
     """
     torch.set_num_threads(1)  # with more, OpenMP spins: 13 to 24 times slower when the cores are busy
     folder = RunFolder(run_path(config))
+    hold_inside(folder.path, config.runs_dir)
     ready = _ready(config, check)  # before the folder: a config that cannot run leaves none behind
-    with locked(folder.path), stoppable() as stop:
-        start = starting_point(folder, config, ready.about, strict=strict)
-        keeper = _train(ready, start, stop, sinks, on_progress)
+    with locked(folder.path), stoppable(go_on=f"lopgym resume {shlex.quote(str(folder.path))}") as stop:
+        start = starting_point(folder, config, ready.about, terms or Terms())
+        keeper = _go_on(ready, start, stop, on_progress)
     if keeper.failure is not None:
         raise LastCheckpointLost(f"{folder.path} is finished, and its last checkpoint is not written: {keeper.failure}")
     return Run(folder.path)
@@ -145,6 +163,7 @@ class _Ready:
     """A run that can begin; nothing of it is on the disk yet."""
 
     config: Config
+    check: bool
     world: VecEnv
     model: Any
     methods: Mapping[str, Mitigation]
@@ -154,47 +173,67 @@ class _Ready:
 def _ready(config: Config, check: bool) -> _Ready:
     world, methods = training_world(config), build_mitigations(config)
     model = build_model(config, world, methods)
-    return _Ready(config, world, model, {**checked(methods)} if check else methods, provenance(config.device))
+    return _Ready(config, check, world, model, {**checked(methods)} if check else methods, provenance(config.device))
+
+
+def _go_on(ready: _Ready, start: Saved | None, stop: Stop, on_progress: OnProgress | None) -> Checkpointing:
+    """Train to the end, by way of as many rollbacks as the config allows."""
+    folder = RunFolder(run_path(ready.config))
+    rollbacks = Rollbacks(ready.config.guard.rollbacks, ready.config.seed)
+    while True:
+        try:
+            return _train(ready, start, rollbacks, stop, on_progress)
+        except NumericalError as fault:
+            rollbacks.hold(fault, folder)
+        ready = _ready(ready.config, ready.check)
+        start = starting_point(folder, ready.config, ready.about)
 
 
 def _train(
-    ready: _Ready, start: Saved | None, stop: Stop, sinks: Sequence[Sink], on_progress: OnProgress | None
+    ready: _Ready, start: Saved | None, rollbacks: Rollbacks, stop: Stop, on_progress: OnProgress | None
 ) -> Checkpointing:
-    config, about, folder = ready.config, {**ready.about}, RunFolder(run_path(ready.config)).create()
+    config, folder = ready.config, RunFolder(run_path(ready.config)).create()
     folder.write_config(config.plain())
-    folder.write_about(about | {"status": "running"})
+    folder.write_about({**ready.about} | {"status": "running"})
     board = TensorBoardSink(folder, config.plain(), config.tasks, config.steps_per_task)
     metrics = MetricsFile(folder.metrics)
-    recorder = Recorder([metrics, board, *sinks])
-    started, status = time.time(), "failed"
+    recorder = Recorder([metrics, board])
+    leave = partial(_leave, ready, rollbacks, recorder, time.time())
     try:
         ready.model.set_logger(logger_into(recorder))
         with plasticity_of(config, ready.methods, recorder) as plasticity:
             attached = callbacks(config, folder, recorder, on_progress, plasticity)
-            keeper = _keeper(ready, [*attached, board], metrics, start, stop)
+            parts = parts_of(ready.model, [*attached, board], rollbacks)
+            keeper = _keeper(ready, parts, metrics, start, stop)
             _learn(ready.model, config, [*attached, keeper], start)
-        status = "finished"
         board.finish(_summary(Run(folder.path)))
-    except (KeyboardInterrupt, Terminated):
-        status = "interrupted"
+    except BaseException as error:
+        with suppress(OSError):  # what went wrong first is told
+            leave("interrupted" if isinstance(error, KeyboardInterrupt | Terminated) else "failed")
         raise
-    finally:
-        recorder.close()
-        ready.world.close()
-        about |= {"status": status, "wall_seconds": round(time.time() - started, 1)}
-        folder.write_about(about | _checked_calls(ready.methods))
+    leave("finished")
     return keeper
 
 
+def _leave(ready: _Ready, rollbacks: Rollbacks, recorder: Recorder, started: float, status: str) -> None:
+    """Close everything, whatever else cannot be closed, and note how the run ended."""
+    ended = {"status": status, "wall_seconds": round(time.time() - started, 1)}
+    told = _checked_calls(ready.methods) | _went_back(rollbacks)
+    with ExitStack() as leaving:
+        leaving.callback(RunFolder(run_path(ready.config)).write_about, {**ready.about} | ended | told)
+        leaving.callback(ready.world.close)
+        leaving.callback(recorder.close)
+
+
 def _keeper(
-    ready: _Ready, parts: Sequence[Any], metrics: MetricsFile, start: Saved | None, stop: Stop
+    ready: _Ready, parts: Mapping[str, Part], metrics: MetricsFile, start: Saved | None, stop: Stop
 ) -> Checkpointing:
-    """Make what keeps checkpoints: of all that says its state, and of how long the files of lines are."""
+    """Make what keeps checkpoints: of all parts, and of how long the files of lines are."""
     folder = RunFolder(run_path(ready.config))
     offsets = {"metrics": metrics.offset, "spectra": SpectraFile(folder.spectra).offset}
     return Checkpointing(
         folder.checkpoints,
-        parts_of(ready.model, {type(part).__name__: part for part in parts if hasattr(part, "state_dict")}),
+        parts,
         files=lambda: {name: offset() for name, offset in offsets.items()},
         about=facts(ready.about),
         stop=stop,
@@ -213,6 +252,10 @@ def _learn(model: Any, config: Config, callbacks: list[BaseCallback], start: Sav
 def _checked_calls(methods: Mapping[str, Mitigation]) -> dict[str, Any]:
     calls = {name: method.calls for name, method in methods.items() if isinstance(method, Checked)}
     return {"checked_calls": calls} if calls else {}
+
+
+def _went_back(rollbacks: Rollbacks) -> dict[str, Any]:
+    return {"rollbacks": rollbacks.told} if rollbacks.told else {}
 
 
 def run_path(config: Config) -> Path:

@@ -14,6 +14,7 @@ from matplotlib.colors import Colormap, LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
+from lopgym.files import named
 from lopgym.studies.figures import FAINT, INK
 
 Falling = Sequence[tuple[int, Sequence[float]]]  # step and singular values, one look after another
@@ -36,14 +37,14 @@ class SpectraFile:
             layer: {what: [_rounded(s) for s in sigma] for what, sigma in each.items()}
             for layer, each in spectra.items()
         }
-        with self._path.open("a") as file:
+        with named(self._path), self._path.open("a") as file:
             file.write(json.dumps({"step": step, **kept}) + "\n")
 
     def offset(self) -> int:
         """Put every look on the disk, and return how many bytes they are, as `MetricsFile.offset` does."""
         if not self._path.exists():
             return 0
-        with self._path.open("a") as file:
+        with named(self._path), self._path.open("a") as file:
             os.fsync(file.fileno())
             return os.fstat(file.fileno()).st_size
 

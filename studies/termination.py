@@ -6,7 +6,7 @@ import multiprocessing
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
@@ -14,7 +14,10 @@ from types import FrameType
 from lopgym.studies.notices import notice
 
 ECHO = 0.3  # s: a second signal within is the first one again: `timeout`, `uv run` and shells signal a group twice
-_STOPPING = ("SIGINT", "SIGTERM", "SIGHUP")
+_ENDING = ("SIGTERM", "SIGHUP")
+_STOPPING = ("SIGINT", *_ENDING)
+
+_Handler = Callable[[int, FrameType | None], object] | int | None
 
 
 class Terminated(BaseException):
@@ -23,19 +26,22 @@ class Terminated(BaseException):
 
 @contextmanager
 def terminable() -> Iterator[None]:
-    """Raise Terminated inside the block at the first SIGTERM, and ignore more: they would cut the tidying short.
+    """Raise Terminated inside the block at the first SIGTERM or SIGHUP, and ignore more: they would cut tidying short.
 
-    Only the main thread may enter, which is the only one that Python's signals reach.
+    What this process ignores stays ignored. In a thread, which signals do not reach, nothing is ever raised.
     """
-    before = signal.signal(signal.SIGTERM, _raise)
+    before = {number: signal.getsignal(number) for number in _heard(_ENDING)}
     try:
+        for number in before:
+            signal.signal(number, _raise)
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        _give_back(before)
 
 
 def _raise(number: int, frame: FrameType | None) -> None:
-    signal.signal(number, signal.SIG_IGN)
+    for each in _heard(_ENDING):  # a terminal that goes is a SIGHUP, and often a SIGTERM after that
+        signal.signal(each, signal.SIG_IGN)
     raise Terminated
 
 
@@ -75,7 +81,7 @@ def _tell(line: str) -> None:
 
 
 @contextmanager
-def stoppable(say: Callable[[str], None] = _tell) -> Iterator[Stop]:
+def stoppable(say: Callable[[str], None] = _tell, *, go_on: str = "") -> Iterator[Stop]:
     """Let the first SIGINT, SIGTERM or SIGHUP inside the block ask for a stop, and the second one stop at once.
 
     What is asked for is done by whoever looks at `Stop.asked` at a moment that can be gone on from, and calls `obey`. A
@@ -84,6 +90,7 @@ def stoppable(say: Callable[[str], None] = _tell) -> Iterator[Stop]:
 
     Args:
         say: gets one line when a stop is asked for; standard error by default, and nobody in a worker process.
+        go_on: command that goes on with what was stopped; it is said, too, when that is over.
     """
     stop = Stop()
 
@@ -95,19 +102,27 @@ def stoppable(say: Callable[[str], None] = _tell) -> Iterator[Stop]:
         elif now - stop._at > ECHO:
             _RAISED[name](number, frame)
 
-    before = {number: signal.getsignal(number) for number in _heard()}
+    before = {number: signal.getsignal(number) for number in _heard(_STOPPING)}
     try:
         for number in before:
             signal.signal(number, heard)
         yield stop
+    except (KeyboardInterrupt, Terminated):
+        if go_on:
+            say(f"goes on with: {go_on}")
+        raise
     finally:
-        for number, handler in before.items():
-            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+        _give_back(before)
 
 
-def _heard() -> list[signal.Signals]:
-    """Return the signals that can ask: those of this system that are not ignored."""
+def _give_back(handlers: Mapping[signal.Signals, _Handler]) -> None:
+    for number, handler in handlers.items():
+        signal.signal(number, signal.SIG_DFL if handler is None else handler)
+
+
+def _heard(names: Iterable[str]) -> list[signal.Signals]:
+    """Return those signals that this system has and this process does not ignore; a thread gets none."""
     if threading.current_thread() is not threading.main_thread():
         return []
-    there = [signal.Signals[name] for name in _STOPPING if name in signal.Signals.__members__]
+    there = [signal.Signals[name] for name in names if name in signal.Signals.__members__]
     return [number for number in there if signal.getsignal(number) is not signal.SIG_IGN]

@@ -316,38 +316,10 @@ def test_keeping_is_not_noticed() -> None:
 
 
 PLASTICITY = ("parts", "Plasticity")
-NEEDED: dict[str, tuple[tuple[str, ...], ...]] = {
-    "dqn": (
-        ("agent", "replay"),
-        ("agent", "counters", "_n_calls"),
-        ("luck", "actions"),
-        (*PLASTICITY, "remembered", "_counts"),
-        (*PLASTICITY, "remembered", "_flush_at"),
-    ),
-    "ppo": (
-        ("world",),
-        ("agent", "policy"),
-        ("agent", "optimizer"),
-        ("agent", "last", "_last_obs"),
-        ("agent", "episodes"),
-        ("luck", "numpy"),
-        ("luck", "torch"),
-        (*PLASTICITY, "mitigations", "cbp"),
-        (*PLASTICITY, "counted", "updates"),
-        (*PLASTICITY, "counted", "task"),
-        (*PLASTICITY, "streams", "rng"),
-        (*PLASTICITY, "streams", "rows"),
-        (*PLASTICITY, "remembered", "_probe_at"),
-        (*PLASTICITY, "measuring", "initial"),
-        (*PLASTICITY, "measuring", "previous"),
-        (*PLASTICITY, "measuring", "rows"),
-    ),
-}
-ALSO_OF_DQN: tuple[tuple[str, ...], ...] = (
+COMMON: tuple[tuple[str, ...], ...] = (
     ("world",),
     ("agent", "policy"),
     ("agent", "optimizer"),
-    ("agent", "last", "_last_original_obs"),
     ("luck", "numpy"),
     (*PLASTICITY, "mitigations", "cbp"),
     (*PLASTICITY, "counted", "updates"),
@@ -359,7 +331,22 @@ ALSO_OF_DQN: tuple[tuple[str, ...], ...] = (
     (*PLASTICITY, "measuring", "previous"),
     (*PLASTICITY, "measuring", "rows"),
 )
-ROWS = {f"{algorithm}: {'/'.join(path)}": (algorithm, path) for algorithm, paths in NEEDED.items() for path in paths}
+OWN: dict[str, tuple[tuple[str, ...], ...]] = {
+    "dqn": (
+        ("agent", "replay"),
+        ("agent", "counters", "_n_calls"),
+        ("luck", "actions"),
+        (*PLASTICITY, "remembered", "_counts"),
+        (*PLASTICITY, "remembered", "_flush_at"),
+        ("agent", "last", "_last_original_obs"),  # what its normaliser was given is stored in the replay
+    ),
+    "ppo": (("agent", "last", "_last_obs"), ("agent", "episodes"), ("luck", "torch")),
+}
+NEEDED = [
+    *(pytest.param("ppo", path, id=f"ppo: {'/'.join(path)}") for path in (*COMMON, *OWN["ppo"])),
+    *(pytest.param("dqn", path, id=f"dqn: {'/'.join(path)}") for path in OWN["dqn"]),
+    *(pytest.param("dqn", path, id=f"dqn: {'/'.join(path)}", marks=pytest.mark.slow) for path in COMMON),
+]
 
 
 def _necessity(algorithm: str, normalised: bool = True) -> Case:
@@ -382,18 +369,10 @@ def _left_out(path: Sequence[str]) -> Change:
     return change
 
 
-@pytest.mark.parametrize("row", ROWS)
-def test_each_piece_is_needed(row: str) -> None:
+@pytest.mark.parametrize(("algorithm", "path"), NEEDED)
+def test_each_piece_is_needed(algorithm: str, path: tuple[str, ...]) -> None:
     """A run that is resumed without it comes to something else."""
-    algorithm, path = ROWS[row]
     assert _fates_differ(_necessity(algorithm), _left_out(path))
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("path", ALSO_OF_DQN, ids="/".join)
-def test_dqn_needs_what_ppo_does(path: tuple[str, ...]) -> None:
-    """The same of the other agent, and the observation that a normaliser was given."""
-    assert _fates_differ(_necessity("dqn"), _left_out(path))
 
 
 @pytest.mark.slow

@@ -96,7 +96,7 @@ def test_what_does_not_fit_into_memory_is_told() -> None:
 
 @pytest.mark.parametrize("name", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_the_command_with_its_code(name: signal.Signals, tmp_path: Path) -> None:
-    """Both as a shell expects: one line, 128 and the number of the signal."""
+    """Both as a shell expects: how to go on, one line, 128 and the number of the signal."""
     words = ["train", *SMALL, "tasks=1000", f"runs_dir={tmp_path}"]
     heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a shell's background jobs, and theirs, ignore it
     with subprocess.Popen([str(LOPGYM), *words], stderr=subprocess.PIPE, text=True, preexec_fn=heard) as process:
@@ -107,7 +107,9 @@ def test_a_signal_ends_the_command_with_its_code(name: signal.Signals, tmp_path:
     assert process.returncode == 128 + name
     notice, *rest = [line for line in said.splitlines() if not line.startswith("none")]  # behind what tells progress
     assert notice.startswith(f"{name.name}: stops at the next moment from which it can go on")
-    assert rest == ["error: interrupted" if name == signal.SIGINT else "error: terminated"]
+    (about,) = tmp_path.glob("*/*/*/run.json")
+    go_on = f"goes on with: lopgym resume {about.parent}"
+    assert rest == [go_on, "error: interrupted" if name == signal.SIGINT else "error: terminated"]
 
 
 @pytest.mark.slow
@@ -142,7 +144,7 @@ def test_an_unwritable_folder_is_refused_before_training(tmp_path: Path, folder:
     """Neither a file nor a place that takes no files can hold runs."""
     (tmp_path / "file").touch()
     place = folder.format(file=tmp_path / "file")
-    assert f"{place} cannot be written" in _refused("train", *SMALL, f"runs_dir={place}")
+    assert f"{place} cannot be written" in _refused("train", *SMALL, f"runs_dir={place}", code=4)
     assert trouble_writing(Path(place)) is not None
     assert trouble_writing(tmp_path / "new" / "folder") is None
     assert not (tmp_path / "new").exists()

@@ -7,7 +7,6 @@ import math
 import os
 import random
 import resource
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import islice
@@ -27,10 +26,10 @@ from lopgym.studies.moments import KeepMoments, Moment
 from lopgym.studies.reporting import KeepWeights, TaskReport, logger_into
 from lopgym.studies.spectra import SpectraFile, read_spectra
 from tests import synthetic
+from tests.event_points import Points, doubles, plainly
 
 TASKS, STEPS = 6, 80
 LINES = list(synthetic.lines("none", tasks=TASKS, steps=STEPS))
-Points = dict[str, list[tuple[int, float]]]
 
 
 # Files of lines
@@ -154,24 +153,6 @@ def _points(folder: Path, *, purge: bool = True) -> Points:
     return {tag: [(p.step, p.value) for p in reader.Scalars(tag)] for tag in reader.Tags()["scalars"]}
 
 
-def _plainly(folder: Path) -> Points:
-    """Read file by file, as other programs do that know nothing of purging."""
-    from tensorboard.backend.event_processing.event_file_loader import LegacyEventFileLoader
-
-    points: Points = {}
-    for path in sorted(folder.glob("events.out.*")):
-        for event in LegacyEventFileLoader(str(path)).Load():
-            for value in event.summary.value:
-                if value.HasField("simple_value"):
-                    points.setdefault(value.tag, []).append((event.step, value.simple_value))
-    return points
-
-
-def _doubles(points: Points) -> int:
-    """Count the points that are there more than once."""
-    return sum(n - 1 for values in points.values() for n in Counter(step for step, _ in values).values())
-
-
 def _cut_short(folder: Path, kills: int) -> None:
     """Record the run with `kills` deaths: each a little way behind the checkpoint that the next life goes on from."""
     luck, board, at = random.Random(kills), _sink(folder), 0
@@ -198,20 +179,22 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_a_run_that_went_on_has_no_step_twice(whole: Path, tmp_path: Path) -> None:
+@pytest.mark.fault("F12")
+def test_a_run_that_went_on_has_no_step_twice(whole: Path, tmp_path: Path, survived: Callable[[int], None]) -> None:
     """For readers that purge, readers that do not, and readers of files: the points of a run that nothing stopped."""
     expected = _points(whole)
     for kills in (1, 4):
         folder = tmp_path / str(kills)
         folder.mkdir()
         _cut_short(folder, kills)
-        for points in (_points(folder), _points(folder, purge=False), _plainly(folder)):
-            assert _doubles(points) == 0
+        for points in (_points(folder), _points(folder, purge=False), plainly(folder)):
+            assert doubles(points) == 0
             assert points == expected
         assert (folder / "metrics.jsonl").read_bytes() == (whole / "metrics.jsonl").read_bytes()
         tensors = [_reader(at).Tensors("custom_scalars__config__") for at in (folder, whole)]
         assert [p.tensor_proto for p in tensors[0]] == [p.tensor_proto for p in tensors[1]]
         assert len(_reader(folder).Tensors("config/text_summary")) == 1
+    survived(1 + 4)
 
 
 def test_purging_alone_would_not_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -219,12 +202,13 @@ def test_purging_alone_would_not_do(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(os, "truncate", lambda path, size: None)
     monkeypatch.setattr(Path, "unlink", lambda self: None)
     _cut_short(tmp_path, 4)
-    assert _doubles(_plainly(tmp_path)) > 50
-    purged = {tag: n for tag, values in _points(tmp_path).items() if (n := _doubles({tag: values}))}
+    assert doubles(plainly(tmp_path)) > 50
+    purged = {tag: n for tag, values in _points(tmp_path).items() if (n := doubles({tag: values}))}
     assert purged
     assert all(tag.startswith("stripes/") for tag in purged)
 
 
+@pytest.mark.fault("F12")
 def test_a_tensorboard_that_looks_on_forgets_what_was_lost(tmp_path: Path) -> None:
     """It has seen the steps that are taken again; the new file tells it to forget them."""
     board = _sink(tmp_path)
@@ -243,6 +227,7 @@ def test_a_tensorboard_that_looks_on_forgets_what_was_lost(tmp_path: Path) -> No
     assert steps == [step for step, values in LINES if "task/return" in values]
 
 
+@pytest.mark.fault("F12")
 @pytest.mark.parametrize("harm", ["gone", "short", "a link", "never whole"])
 def test_event_files_that_are_not_whole_are_written_anew(whole: Path, tmp_path: Path, harm: str) -> None:
     """All of them are in `metrics.jsonl`; what a link points to is let alone."""
@@ -268,7 +253,7 @@ def test_event_files_that_are_not_whole_are_written_anew(whole: Path, tmp_path: 
     board.load_state_dict(state)
     _record(folder, 20, len(LINES), board)
     board.close()
-    assert _plainly(folder) == _points(folder) == _points(whole)
+    assert plainly(folder) == _points(folder) == _points(whole)
     assert outside.stat().st_size == size
 
 
@@ -283,6 +268,7 @@ def _room(size: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
+@pytest.mark.fault("F5")
 @pytest.mark.parametrize("size", [0, 40, 501, 3999])
 def test_a_full_disk_ends_the_view_and_not_the_run(whole: Path, tmp_path: Path, size: int) -> None:
     """One line tells it, nothing is raised, to the very end; the next life writes it all from `metrics.jsonl`."""
@@ -302,9 +288,10 @@ def test_a_full_disk_ends_the_view_and_not_the_run(whole: Path, tmp_path: Path, 
     healed = _sink(tmp_path)
     healed.load_state_dict(state)
     healed.close()
-    assert _plainly(tmp_path) == _points(whole)
+    assert plainly(tmp_path) == _points(whole)
 
 
+@pytest.mark.fault("F6")
 def test_a_folder_that_is_taken_away_ends_the_view_and_not_the_run(tmp_path: Path) -> None:
     """Before the first value, and between two of them."""
     said: list[str] = []
@@ -325,6 +312,7 @@ def test_a_folder_that_is_taken_away_ends_the_view_and_not_the_run(tmp_path: Pat
     assert len(said) == 2
 
 
+@pytest.mark.fault("F12")
 def test_a_life_before_the_first_checkpoint_leaves_no_events(whole: Path, tmp_path: Path) -> None:
     """A run that begins again is read as if it had begun once."""
     board = _sink(tmp_path)
@@ -334,7 +322,7 @@ def test_a_life_before_the_first_checkpoint_leaves_no_events(whole: Path, tmp_pa
     board = _sink(tmp_path)
     _record(tmp_path, 0, len(LINES), board)
     board.close()
-    assert _plainly(tmp_path) == _points(whole)
+    assert plainly(tmp_path) == _points(whole)
 
 
 def test_values_from_before_the_state_is_loaded_do_not_count(whole: Path, tmp_path: Path) -> None:
@@ -348,7 +336,7 @@ def test_values_from_before_the_state_is_loaded_do_not_count(whole: Path, tmp_pa
     board.load_state_dict(state)
     _record(tmp_path, 20, len(LINES), board)
     board.close()
-    assert _plainly(tmp_path) == _points(whole)
+    assert plainly(tmp_path) == _points(whole)
 
 
 def test_a_file_comes_after_those_there_are_even_if_the_clock_was_set_back(tmp_path: Path) -> None:
@@ -365,6 +353,24 @@ def test_a_file_comes_after_those_there_are_even_if_the_clock_was_set_back(tmp_p
     board.close()
     assert min(path.name for path in tmp_path.iterdir()) == later
     assert len(list(tmp_path.iterdir())) == 2
+
+
+@pytest.mark.fault("F12")
+def test_of_two_that_write_at_once_one_is_read(whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The one that came last takes away the file of the other, which says that nobody sees it any more, and goes on."""
+    said: list[str] = []
+    first, last = _sink(tmp_path, said), _sink(tmp_path)
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setattr(os, "getpid", lambda: 1)
+        first.write(*LINES[0])
+    for line in LINES:
+        last.write(*line)
+        first.write(*line)
+    assert first.state_dict()["files"] == {}
+    assert len(said) == 1
+    first.close()
+    last.close()
+    assert plainly(tmp_path) == plainly(whole)
 
 
 # What callbacks remember

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterator
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +31,14 @@ from lopgym.agents.mitigations import Mitigation
 from lopgym.agents.vec_env import GymVecEnv
 from lopgym.agents.weights import save_weights
 from lopgym.envs.build import drifting
+from lopgym.record import RunFolder, repeatable
+from lopgym.store import newest
+from lopgym.studies import run as running
 from lopgym.studies.cli import app
 from lopgym.studies.compose import from_keywords
 from lopgym.studies.worlds import training_world
 
+from .stored import same
 from .training import build, catch, differing, everything
 
 AT, COPIES, STEPS = 60, 2, 260  # step of each copy at which the worlds go wrong; env steps of a training
@@ -109,6 +113,7 @@ def _assert_sound(model: Any) -> None:
         assert np.abs(statistics.mean).max() < 1e6
 
 
+@pytest.mark.fault("F9")
 @pytest.mark.filterwarnings("ignore:invalid value encountered")
 @pytest.mark.parametrize(("name", "id"), WORLDS)
 @pytest.mark.parametrize("fault", KINDS)
@@ -143,6 +148,7 @@ def _poison_once(parameter: Tensor, value: float, after: int = 3) -> None:
     parameter.register_hook(poisoned)
 
 
+@pytest.mark.fault("F9")
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 @pytest.mark.parametrize("name", ["ppo", "dqn"])
 def test_a_bad_gradient_is_never_stepped_with(name: str, value: float) -> None:
@@ -346,3 +352,144 @@ def test_a_run_that_goes_wrong_is_one_line_and_exit_code_5(tmp_path: Path) -> No
     assert found is not None, result.stderr
     assert found[1] == newest_kept(kept)
     assert (kept / "task-0.npz").is_file()
+
+
+# Whole runs, which end by a fault and go on without it
+
+EACH = "variant=none tasks=2 report_every=80 probes=none evaluation.every=0 agent.hidden=[8] guard.limit=1000"
+PPO = "steps_per_task=160 env.n_envs=2 agent.n_steps=20 agent.batch_size=40 agent.n_epochs=2"
+WORLD = "study=custom normalize.observations=true env.kwargs={max_episode_steps:30}"
+RUNS = {
+    "dqn-Catch": "study=catch_dqn steps_per_task=160 agent.learning_starts=20 normalize.rewards=true",
+    "ppo-CartPole": f"{WORLD} {PPO} env.id=CartPole-v1",
+    "ppo-Pendulum": f"{WORLD} {PPO} env.id=Pendulum-v1 normalize.rewards=true",
+}
+EVERY, WRONG_FROM, LAST_GOOD = (
+    80,
+    170,
+    160,
+)  # env steps: between checkpoints, the first that is wrong, what is kept then
+PASSES = {"dqn-Catch": 150, "ppo-CartPole": 9, "ppo-Pendulum": 9}  # of gradients, before the one that is poisoned
+
+
+class Spoiled:
+    """Lets the copies of every world go wrong in one way, from an env step on."""
+
+    def __init__(self, fault: str) -> None:
+        """Go wrong by `fault`."""
+        self.fault, self.steps, self.step_wait = fault, 0, GymVecEnv.step_wait
+
+    def __call__(self, venv: GymVecEnv) -> Any:
+        """Step every copy."""
+        seen, rewards, dones, infos = self.step_wait(venv)
+        self.steps += venv.num_envs
+        since = (self.steps - WRONG_FROM) // venv.num_envs
+        if since >= 0 and self.fault in FAULTS:
+            seen, rewards[-1] = FAULTS[self.fault](seen.astype(np.float32), float(rewards[-1]), since)
+        for i in dones.nonzero()[0] if since >= 0 else ():
+            if self.fault == "first nan":
+                seen[i] = np.nan
+            if self.fault == "terminal nan":
+                infos[i]["terminal_observation"] = infos[i]["terminal_observation"] * np.nan
+        return seen, rewards, dones, infos
+
+
+def _spoil(patch: pytest.MonkeyPatch, name: str, fault: str) -> None:
+    """Let a run meet a fault behind its second checkpoint."""
+    if fault in KINDS:
+        spoiled = Spoiled(fault)
+        patch.setattr(GymVecEnv, "step_wait", lambda venv: spoiled(venv))
+        return
+
+    def poisoned(*given: Any) -> Any:
+        model = building(*given)
+        _poison_once(
+            next(iter(model.policy.optimizer.param_groups[0]["params"])), float(fault.split()[1]), PASSES[name]
+        )
+        return model
+
+    building = running.build_model
+    patch.setattr(running, "build_model", poisoned)
+
+
+def _command(*words: object) -> Any:
+    return CliRunner().invoke(app, [str(word) for word in words])
+
+
+def _train(name: str, runs: Path) -> tuple[Any, RunFolder]:
+    """Train by the command line; return what came of it, and the folder."""
+    words = f"train --quiet {EACH} {RUNS[name]} checkpoint.every={EVERY} checkpoint.keep=9".split()
+    result = _command(*words, f"runs_dir={runs}")
+    (config,) = runs.glob("*/*/*/config.yaml")
+    return result, RunFolder(config.parent)
+
+
+def _kept(folder: RunFolder) -> Any:
+    """Return the step of the newest checkpoint, and what it has of the agent."""
+    saved, skipped = newest(folder.checkpoints)
+    assert saved is not None
+    assert skipped == []
+    return saved.step, {part: saved.tree["parts"]["agent"][part] for part in ("policy", "optimizer", "normaliser")}
+
+
+def _all_finite(tree: Any) -> bool:
+    if isinstance(tree, dict | list | tuple):
+        return all(map(_all_finite, tree.values() if isinstance(tree, dict) else tree))
+    return not isinstance(tree, float | np.ndarray | np.floating) or bool(np.isfinite(tree).all())
+
+
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], RunFolder]:
+    """Return what makes each run without a fault, once."""
+
+    @cache
+    def trained(name: str) -> RunFolder:
+        result, folder = _train(name, tmp_path_factory.mktemp("straight"))
+        assert result.exit_code == 0, result.output
+        return folder
+
+    return trained
+
+
+SAMPLE = {("dqn-Catch", "reward nan")}
+SLOW = {("ppo-CartPole", "terminal nan"), ("ppo-Pendulum", "gradient nan"), ("dqn-Catch", "observation explodes")}
+PLANTED = [
+    pytest.param(name, fault, marks=() if (name, fault) in SAMPLE else tier, id=f"{name}-{fault}")
+    for name in RUNS
+    for fault in (*KINDS, "gradient nan", "gradient inf")
+    for tier in [pytest.mark.slow if (name, fault) in SLOW else pytest.mark.matrix]
+]
+
+
+@pytest.mark.fault("F9")
+@pytest.mark.filterwarnings("ignore:invalid value encountered")
+@pytest.mark.parametrize(("name", "fault"), PLANTED)
+def test_a_run_goes_on_from_what_it_kept_last_when_the_fault_is_gone(
+    name: str, fault: str, tmp_path: Path, straight: Callable[[str], RunFolder]
+) -> None:
+    """It ends with code 5 and one line, what it kept is sound, and it becomes the run that never met the fault."""
+    with pytest.MonkeyPatch.context() as patch:
+        _spoil(patch, name, fault)
+        result, folder = _train(name, tmp_path)
+    assert (result.exit_code, result.stderr.count("error: ")) == (5, 1), result.output
+    step, kept = _kept(folder)
+    assert step == LAST_GOOD
+    assert _all_finite(kept)
+    assert result.stderr.rstrip().endswith(f"; kept last: {folder.checkpoints}/ckpt-{step:012d}")
+    resumed = _command("resume", "--quiet", folder.path)
+    assert resumed.exit_code == 0, resumed.output
+    assert repeatable(folder.metrics) == repeatable(straight(name).metrics)
+    assert same(_kept(folder), _kept(straight(name)))
+
+
+@pytest.mark.slow
+def test_without_the_guard_the_fault_would_be_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same fault, and nobody who looks: what the last checkpoint holds is not sound."""
+    monkeypatch.setattr(FiniteGuard, "_check", lambda *_: None)
+    monkeypatch.setattr("lopgym.studies.checkpointing.check_parameters", lambda model: None)
+    monkeypatch.setattr("lopgym.agents.weights.check_parameters", lambda model: None)
+    monkeypatch.setattr(GuardUpdates, "_before_step", lambda guard: None)
+    _spoil(monkeypatch, "dqn-Catch", "observation nan")
+    result, folder = _train("dqn-Catch", tmp_path)
+    assert result.exit_code == 0, result.output
+    assert not _all_finite(_kept(folder))

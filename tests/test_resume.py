@@ -3,25 +3,19 @@
 from __future__ import annotations
 
 import json
-import signal
-import subprocess
-import sys
-import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from lopgym.record import RunFolder, repeatable
-from lopgym.store import newest
+from lopgym.record import RunFolder
 from lopgym.studies import cli
 from lopgym.studies.compose import from_keywords
 from lopgym.studies.progress import Progress
 from lopgym.studies.resume import CannotResume
-from lopgym.studies.run import Run, execute, resume
+from lopgym.studies.run import execute, resume
+from tests.runs import apart, assert_same, last
 
 SMALL: dict[str, Any] = {"tasks": 3, "steps_per_task": 160, "probe_every": 40, "report_every": 40}
 RUNS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -37,7 +31,6 @@ RUNS: dict[str, tuple[str, dict[str, Any]]] = {
         | {"steps_per_task": 512, "mitigation": ["shrink_perturb", "plasticity_injection"], "checkpoint.every": 256},
     ),
 }
-APART = {"time", "files", "TensorBoardSink"}  # measured, or of files whose lengths hold measured times
 
 
 class _CutOff(BaseException):
@@ -55,31 +48,6 @@ def _cut_off(after: int) -> Any:
 def _config(name: str, runs: Path, **changes: Any) -> Any:
     study, options = RUNS[name]
     return from_keywords(study, runs_dir=str(runs), **options | {"checkpoint.every": 80} | changes)
-
-
-def _apart(left: Any, right: Any, where: str = "") -> Iterator[str]:
-    """Yield the places at which two trees differ by a bit."""
-    if isinstance(left, dict) and isinstance(right, dict):
-        for key in {*left, *right} - APART:
-            yield from _apart(left.get(key), right.get(key), f"{where}/{key}")
-    elif isinstance(left, list | tuple) and isinstance(right, list | tuple) and len(left) == len(right):
-        for index, (one, other) in enumerate(zip(left, right, strict=True)):
-            yield from _apart(one, other, f"{where}/{index}")
-    elif isinstance(left, np.ndarray) and isinstance(right, np.ndarray):
-        if (left.dtype, left.shape, left.tobytes()) != (right.dtype, right.shape, right.tobytes()):
-            yield where
-    elif not (left == right or left != left) and not where.endswith("/t"):  # an episode's seconds
-        yield where
-
-
-def assert_same(one: Run, other: Run) -> None:
-    """Hold every recorded number and the last checkpoint of two runs to be equal, measured times apart."""
-    assert repeatable(one.folder.metrics) == repeatable(other.folder.metrics)
-    (mine, _), (theirs, _) = (newest(run.folder.checkpoints) for run in (one, other))
-    assert mine is not None
-    assert theirs is not None
-    assert mine.step == theirs.step
-    assert [*_apart(mine.tree, theirs.tree)] == []
 
 
 @pytest.mark.parametrize("name", RUNS)
@@ -101,10 +69,8 @@ def test_a_difference_would_be_seen(tmp_path: Path) -> None:
     runs = [execute(_config("dqn", tmp_path, seed=seed)) for seed in (0, 1)]
     with pytest.raises(AssertionError):
         assert_same(*runs)
-    (mine, _), (theirs, _) = (newest(run.folder.checkpoints) for run in runs)
-    assert mine is not None
-    assert theirs is not None
-    assert "/parts/agent/policy/q_net.q_net.0.weight/tensor" in {*_apart(mine.tree, theirs.tree)}
+    mine, theirs = (last(run.folder) for run in runs)
+    assert "/parts/agent/policy/q_net.q_net.0.weight/tensor" in {*apart(mine.tree, theirs.tree)}
 
 
 @pytest.mark.parametrize("name", RUNS)
@@ -156,11 +122,11 @@ def test_another_config_is_refused(half: RunFolder) -> None:
 
 def test_a_damaged_checkpoint_is_passed_over(half: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:
     """The one before it is taken, and that is said; with none left, the run does not go on."""
-    *_, last = sorted(half.checkpoints.glob("ckpt-*"))
-    arrays = last / "arrays.npz"
+    *_, newest = sorted(half.checkpoints.glob("ckpt-*"))
+    arrays = newest / "arrays.npz"
     arrays.write_bytes(arrays.read_bytes()[:-9])
     assert resume(half.path).folder.finished
-    assert f"{last.name}" in capsys.readouterr().err
+    assert f"{newest.name}" in capsys.readouterr().err
 
 
 def test_without_a_readable_checkpoint_it_does_not_go_on(half: RunFolder) -> None:
@@ -192,27 +158,3 @@ def test_the_command_tells_what_is_no_run(words: list[str], tmp_path: Path, monk
     result = CliRunner().invoke(cli.app, ["resume", *words])
     assert (result.exit_code, result.stdout, len(result.stderr.splitlines())) == (3, "", 1)
     assert "is not a run folder" in result.stderr
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", RUNS)
-def test_a_run_that_is_killed_again_and_again_equals_the_one_that_was_not(name: str, tmp_path: Path) -> None:
-    """SIGKILL at random moments, five times, each in a process of its own."""
-    whole = execute(_config(name, tmp_path / "whole", tasks=8))
-    config = _config(name, tmp_path / "killed", tasks=8)
-    (tmp_path / "config.json").write_text(json.dumps(config.plain()))
-    script = (
-        "import json, sys; from lopgym.studies.compose import from_plain; from lopgym.studies.run import execute; "
-        "execute(from_plain(json.load(open(sys.argv[1]))))"
-    )
-    luck = np.random.default_rng(5)
-    for _ in range(5):
-        process = subprocess.Popen([sys.executable, "-c", script, str(tmp_path / "config.json")])
-        known = {*tmp_path.glob("killed/*/*/*/checkpoints/ckpt-*")}
-        while process.poll() is None and {*tmp_path.glob("killed/*/*/*/checkpoints/ckpt-*")} == known:
-            time.sleep(0.02)
-        time.sleep(luck.uniform(0, 0.5))
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-    (about,) = tmp_path.glob("killed/*/*/*/run.json")
-    assert_same(whole, resume(about.parent))

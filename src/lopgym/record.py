@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
@@ -9,8 +10,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, TextIO
+from typing import Any, Protocol
 
+from lopgym.files import named, whole
 from lopgym.strict_yaml import dump
 
 
@@ -60,14 +62,14 @@ class RunFolder:
         return self.about.exists() and json.loads(self.about.read_text())["status"] == "finished"
 
     def write_config(self, config: Mapping[str, Any]) -> None:
-        """Write the resolved config."""
-        self.config.write_text(dump(dict(config)))
+        """Write the resolved config, whole or not at all."""
+        with whole(self.config) as file:
+            file.write(dump(dict(config)))
 
     def write_about(self, about: Mapping[str, Any]) -> None:
         """Write `run.json`, whole or not at all."""
-        part = self.about.with_suffix(".part")
-        part.write_text(json.dumps(about, indent=2) + "\n")
-        part.replace(self.about)
+        with whole(self.about) as file:
+            file.write(json.dumps(about, indent=2) + "\n")
 
 
 class Sink(Protocol):
@@ -85,23 +87,33 @@ class MetricsFile:
 
     def __init__(self, path: Path) -> None:
         """Open the file for appending."""
-        self._file: TextIO = path.open("a")
+        self._path, self._file = path, path.open("a")
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
         """Append one line. JSON has no NaN or infinity; they are written as strings."""
         plain = {tag: value if math.isfinite(value) else str(float(value)) for tag, value in values.items()}
-        self._file.write(json.dumps({"step": step, **plain}) + "\n")
-        self._file.flush()
+        with named(self._path):
+            self._file.write(json.dumps({"step": step, **plain}) + "\n")
+            self._file.flush()
 
     def offset(self) -> int:
-        """Put every line on the disk, and return how many bytes they are: a run may go on from there, see `cut`."""
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        return os.fstat(self._file.fileno()).st_size
+        """Put every line on the disk, and return how many bytes they are: a run may go on from there, see `cut`.
+
+        Raises:
+            OSError: the disk takes no more, or the file was taken away, and lines go where nobody will find them.
+        """
+        with named(self._path):
+            self._file.flush()
+            os.fsync(self._file.fileno())
+        here = os.fstat(self._file.fileno())
+        if not os.path.samestat(here, self._path.stat()):
+            raise FileNotFoundError(errno.ENOENT, "is another file now", str(self._path))
+        return here.st_size
 
     def close(self) -> None:
         """Close the file."""
-        self._file.close()
+        with named(self._path):
+            self._file.close()
 
 
 class Recorder:
