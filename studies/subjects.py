@@ -2,34 +2,28 @@
 
 from __future__ import annotations
 
-import inspect
-import json
 import re
 import zipfile
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import gymnasium as gym
 import torch
-from gymnasium.vector import AutoresetMode
 from torch import Tensor
 
-from lopgym.agents import agents
 from lopgym.agents.anatomy import anatomy_of
-from lopgym.agents.vec_env import GymVecEnv
 from lopgym.agents.weights import load_weights
-from lopgym.envs.build import make_vec
 from lopgym.record import RunFolder
 from lopgym.seeding import derive
 from lopgym.studies.checks import beyond_weights
 from lopgym.studies.compose import Config, from_file
+from lopgym.studies.foreign_zip import first_line, load_trusted
+from lopgym.studies.importing import is_imported, open_imported
 from lopgym.studies.moments import Moment, read_moment
 from lopgym.studies.run import build_mitigations, build_model
-from lopgym.studies.worlds import is_ours, still_world, training_world, world_options
+from lopgym.studies.worlds import still_world, training_world, world_options
 
-COPIES = 8  # of the world that a zip is put into
 _TASK = re.compile(r"task-(\d+)\.npz")
 
 
@@ -108,6 +102,10 @@ def _read(
         return _of_zip(path, env, trusted)
     if env is not None:
         raise ValueError(f"--env {env}: a run knows its world; the option is for zips of Stable-Baselines3")
+    if is_imported(path):
+        if task is not None:
+            raise ValueError(f"--task {task}: an imported agent knows no tasks")
+        return _of_import(path, allow_import)
     folder, weights, task = weights_in(path, task) if path.is_dir() else _of_checkpoint(path, task)
     return _subject(folder, weights, task, allow_import)
 
@@ -174,63 +172,16 @@ def _load(model: Any, weights: Path) -> None:
     except (zipfile.BadZipFile, ValueError, KeyError, EOFError):
         raise damaged from None
     except RuntimeError as error:
-        raise CheckpointError(f"{weights} does not fit the run's config: {_first_line(error)}") from None
+        raise CheckpointError(f"{weights} does not fit the run's config: {first_line(error)}") from None
     normalizer = model.get_vec_normalize_env()
     if normalizer is not None:
         normalizer.training = False
 
 
 def _of_zip(path: Path, env: str | None, trusted: bool) -> Subject:
-    if not trusted:
-        raise ValueError(
-            f"{path}: reading a zip of Stable-Baselines3 runs any code that its author put in; "
-            "if you trust it: --i-trust-this-file"
-        )
-    if env is None:
-        raise ValueError(f"{path}: a zip does not say its world: --env ID, such as lopgym:lopgym/Catch-v0")
-    algorithm, world = _algorithm(path), _world(env)
-    try:
-        model = algorithm.load(path, env=world, device="cpu")
-    except Exception as error:  # unpickling runs other people's code, which may raise anything
-        raise CheckpointError(f"{path} could not be read for {env}: {_first_line(error)}") from None
-    model.verbose, model.tensorboard_log = 0, None
+    model = load_trusted(path, env, trusted=trusted)
     return Subject(f"{path.name} in {env}", model, 0, None, None, path.with_suffix(".probe"))
 
 
-def _algorithm(path: Path) -> Any:
-    """Return the algorithm of a zip, told without unpickling: what it alone is configured by is in its data."""
-    try:
-        with zipfile.ZipFile(path) as parts:
-            said = json.loads(parts.read("data")).keys()
-    except (zipfile.BadZipFile, KeyError, ValueError, AttributeError):
-        raise CheckpointError(f"{path} is damaged, or no zip of Stable-Baselines3") from None
-    known = [entry.facts["algorithm"] for entry in agents]
-    for algorithm in known:
-        if _own_options(algorithm) <= said:
-            return algorithm
-    raise CheckpointError(f"{path} is of none of {', '.join(sorted(a.__name__ for a in known))}")
-
-
-def _own_options(algorithm: Any) -> set[str]:
-    own, base = (set(inspect.signature(cls).parameters) for cls in algorithm.__mro__[:2])
-    return {option for option in own - base if not option.startswith("_")}
-
-
-def _world(env: str) -> GymVecEnv:
-    """Make copies of a world by its id.
-
-    Raises:
-        ValueError: there is none of that id.
-    """
-    same = AutoresetMode.SAME_STEP
-    make: Callable[..., Any] = make_vec if is_ours(env) else gym.make_vec
-    foreign = {"vectorization_mode": "sync", "vector_kwargs": {"autoreset_mode": same}}
-    how = {"autoreset_mode": same} if is_ours(env) else foreign
-    try:
-        return GymVecEnv(make(env, COPIES, **how), seed=derive(0, "probe"))
-    except (gym.error.Error, ImportError) as error:
-        raise ValueError(f"--env {env}: {_first_line(error)}") from None
-
-
-def _first_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:160] or type(error).__name__
+def _of_import(path: Path, allow_import: Collection[str] | None) -> Subject:
+    return Subject(path.name, open_imported(path, allow_import), 0, None, None, path / "probe")

@@ -8,9 +8,11 @@ from lopgym.envs import register_ids
 if TYPE_CHECKING:
     from lopgym import agents, probes, studies
     from lopgym.envs.build import drifting, make_vec
+    from lopgym.studies.exporting import export
+    from lopgym.studies.importing import import_sb3
     from lopgym.studies.run import Run, resume, run
 
-__all__ = ["Run", "agents", "drifting", "make_vec", "probes", "resume", "run", "studies"]
+__all__ = ["Run", "agents", "drifting", "export", "import_sb3", "make_vec", "probes", "resume", "run", "studies"]
 __version__ = "0.1.0"
 
 register_ids()
@@ -18,6 +20,8 @@ register_ids()
 _LATER = {
     **dict.fromkeys(("Run", "resume", "run"), "studies.run"),
     **dict.fromkeys(("drifting", "make_vec"), "envs.build"),
+    "export": "studies.exporting",
+    "import_sb3": "studies.importing",
 }
 
 
