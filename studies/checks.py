@@ -17,6 +17,8 @@ from lopgym.registry import nearest
 from lopgym.schedules import Schedule, from_plain
 from lopgym.studies.config import Config, CustomEnv
 from lopgym.studies.faults import Fault
+from lopgym.studies.imports import imports
+from lopgym.studies.memory import memory
 
 FLAT = (gym.spaces.Box, gym.spaces.Discrete, gym.spaces.MultiBinary, gym.spaces.MultiDiscrete)
 MOMENTS = 64  # of each schedule that are tried beforehand
@@ -142,23 +144,6 @@ def _device(config: Config) -> Iterator[Fault]:
         yield ("device",), f"no {config.device} on this machine; `lopgym doctor` says what there is"
 
 
-def imports(config: Config, allowed: Collection[str] | None) -> Iterator[Fault]:
-    """Find packages that the ids of worlds would import: that runs code, and only those allowed by hand may."""
-    for option, name in _ids(config):
-        module, colon, _ = name.partition(":")
-        package = module.partition(".")[0]
-        if colon and allowed is not None and package not in {"gymnasium", "lopgym", *allowed}:
-            yield ("env", option), f"{name} would import {package}; allow it with --allow-import {package}"
-
-
-def _ids(config: Config) -> Iterator[tuple[str, str]]:
-    """Yield each id that Gymnasium will be asked for, and the option that says it."""
-    if isinstance(config.env, CustomEnv):
-        yield "id", config.env.id
-    for named in getattr(config.env, "ids", ()):  # of worlds that are made of others
-        yield "ids", named if isinstance(named, str) else named[0]
-
-
 def pinned(config: Config) -> Config:
     """Return the config with the version of a world that was named without one: Gymnasium takes the newest there is."""
     if not isinstance(config.env, CustomEnv):
@@ -193,7 +178,8 @@ def _world(config: Config) -> Iterator[Fault]:
         with warnings.catch_warnings(action="ignore"):  # they come again when the world is built to be trained in
             world = single_world(config)
     except (gym.error.Error, ImportError, ValueError, TypeError, KeyError) as error:
-        yield ("env",), str(error.args[0] if error.args else error)
+        of_id = isinstance(config.env, CustomEnv) and isinstance(error, gym.error.Error | ImportError)
+        yield ("env", "id") if of_id else ("env",), str(error.args[0] if error.args else error)
         return
     yield from _spaces(config, world)
     yield from _drifts(config, world)
@@ -210,7 +196,7 @@ def _spaces(config: Config, world: gym.Env[Any, Any]) -> Iterator[Fault]:
     if isinstance(done, gym.spaces.Box) and not done.is_bounded():
         yield ("env",), f"the action space is {done}; agents need bounds"
     if not nested:
-        yield from [*_actions(config, world), *_reads(config, seen)]
+        yield from [*_actions(config, world), *_reads(config, seen), *memory(config, world)]
 
 
 def _reads(config: Config, seen: gym.Space[Any]) -> Iterator[Fault]:

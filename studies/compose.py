@@ -14,12 +14,15 @@ from pydantic import ValidationError
 
 from lopgym.studies import request
 from lopgym.studies.assembly import NODES, assemble
-from lopgym.studies.checks import imports
 from lopgym.studies.config import Config, entries, model
 from lopgym.studies.faults import ConfigError, faults_of, told
-from lopgym.studies.request import MANY
+from lopgym.studies.imports import imports
+from lopgym.studies.measurable import measurable
+from lopgym.studies.notices import notice
+from lopgym.studies.request import MANY, Request
 from lopgym.studies.schema import defaults
 from lopgym.studies.strict_source import check_folders, document, near, search_path
+from lopgym.studies.unmet import unmet
 
 __all__ = ["Config", "ConfigError", "from_file", "from_keywords", "from_plain", "load", "session", "variant_name"]
 
@@ -57,7 +60,7 @@ def _loader(dirs: Sequence[Path]) -> Any:
 
 
 def load(loader: Any, overrides: Sequence[str], *, allow_import: Collection[str] | None = ()) -> Config:
-    """Compose and check the config of one run.
+    """Compose and check the config of one run; what is legal and yet odd is noted on standard error.
 
     Args:
         loader: what `session` yielded.
@@ -67,7 +70,10 @@ def load(loader: Any, overrides: Sequence[str], *, allow_import: Collection[str]
     Raises:
         ConfigError: with every fault, where it stands and what was probably meant.
     """
-    return assemble(loader, request.from_words(loader, overrides), allow_import)
+    config = _assembled(loader, request.from_words(loader, overrides), allow_import)
+    for line in unmet(config):
+        notice(f"note: {line}")
+    return config
 
 
 def from_keywords(study: str, **overrides: Any) -> Config:
@@ -77,7 +83,12 @@ def from_keywords(study: str, **overrides: Any) -> Config:
         ConfigError: with every fault.
     """
     with session() as loader:
-        return assemble(loader, request.from_keywords(study, overrides), None)
+        return _assembled(loader, request.from_keywords(study, overrides), None)
+
+
+def _assembled(loader: Any, asked: Request, allow_import: Collection[str] | None) -> Config:
+    named = {name for choice in asked.choices if choice.group == "probes" for name in choice.names}
+    return measurable(assemble(loader, asked, allow_import), named)
 
 
 def from_plain(data: Mapping[str, Any]) -> Config:
