@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import VecEnv
 
+from lopgym.agents.worker_copies import PATIENCE, answering
+
 Array = NDArray[Any]
 _FINAL = {"final_obs", "final_info"}  # what a vector environment says of an episode that is over
 
@@ -48,10 +50,13 @@ class GymVecEnv(VecEnv):
 
     Observations, rewards and infos are those of the vector environment: a finished copy's info is that of its last
     step, with `terminal_observation`, `TimeLimit.truncated` and `episode`; the info of its reset is in `reset_infos`.
+    Copies that are processes (`AsyncVectorEnv`) answer in time, or `CopyFailed` says which one did not, and why.
     """
 
-    def __init__(self, venv: gym.vector.VectorEnv[Any, Any, Any], seed: int | None = None) -> None:
-        """Wrap `venv`; the first reset is seeded with `seed`.
+    def __init__(
+        self, venv: gym.vector.VectorEnv[Any, Any, Any], seed: int | None = None, *, patience: float = PATIENCE
+    ) -> None:
+        """Wrap `venv`; the first reset is seeded with `seed`. A copy that is a process has `patience` s for an answer.
 
         Raises:
             ValueError: `venv` does not reset a finished copy in the same step.
@@ -63,6 +68,7 @@ class GymVecEnv(VecEnv):
                 "for the first of a new episode, and under NEXT_STEP the action that follows would be ignored"
             )
         self.venv = venv
+        self._workers, self._patience = answering(venv, patience), patience
         super().__init__(venv.num_envs, venv.single_observation_space, venv.single_action_space)
         self._seeds[0] = seed
         self._actions: Array = np.zeros(0)
@@ -94,7 +100,9 @@ class GymVecEnv(VecEnv):
         return np.array(observations), np.asarray(rewards, np.float32), done, infos
 
     def close(self) -> None:
-        """Close the vector environment."""
+        """Close the vector environment; copies that are processes are gone afterwards, whatever state they were in."""
+        if self._workers is not None:
+            self._workers.end(self._patience)
         self.venv.close()
 
     def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:
