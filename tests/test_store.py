@@ -11,6 +11,7 @@ from collections import OrderedDict, namedtuple
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import ANY
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+import lopgym.store.reading
 from lopgym.store import CheckpointError, StorageError, load, newest, save
 from lopgym.store.arrays import pack, unpack
 from lopgym.store.json_text import dumps, loads
@@ -86,6 +88,38 @@ AWKWARD = {
 }
 
 
+@pytest.mark.parametrize(
+    ("long", "arrays"),
+    [
+        ([True, False] * 40, 1),
+        ([0.1, -0.0, math.inf, math.nan] * 40, 1),
+        ([2**63 - 1, -(2**63)] * 40, 1),
+        ([[1.0, 2.0], [3.0, 4.0]] * 40, 1),
+        ([2**63] * 80, 0),
+        ([1, 2.0] * 40, 0),
+        ([True, 1] * 40, 0),
+        ([[1.0], [2.0, 3.0]] * 40, 0),
+        ([[1.0, 2]] * 80, 0),
+        ([[]] * 80, 0),
+        ([[[1.0]]] * 80, 0),
+        ([None] * 80, 0),
+        ((1.0,) * 80, 0),
+        ([1.0] * 63, 0),
+    ],
+)
+def test_long_lists_of_numbers_are_kept_as_arrays(long: Any, arrays: int) -> None:
+    """Of one type, in one list or in lists of one length; whatever else they are comes back as it was, too."""
+    assert len(encode(long)[1]) == arrays
+    assert same(_through(long), long)
+
+
+def test_a_world_of_very_many_copies_is_kept() -> None:
+    """What it says of each copy are lists: more items than a checkpoint may have in JSON."""
+    state = {name: [[float(i)] * 30 for i in range(20_000)] for name in ("seen", "before")}
+    assert len(dumps(encode(state)[0])) < 100
+    assert same(_through(state), state)
+
+
 def test_awkward_values_come_back_from_disk(tmp_path: Path) -> None:
     """Step and facts too, from the folder that `save` names; arrays can be written to."""
     path = save(tmp_path / "new" / "root", 7, AWKWARD, about=ABOUT)
@@ -123,7 +157,7 @@ UNKEPT = {
     "a key": ({"k": {1.5: 0}}, "k: the key 1.5 is a float; keys are str or int"),
     "a bool as key": ({True: 0}, "the key True is a bool"),
     "a cycle": (CYCLE, f"0/0/0: nested more than {DEPTH} deep"),
-    "too many values": (list(range(2**19 + 1)), "numbers belong into arrays"),
+    "too many values": ([None] * (2**19 + 1), "numbers belong into arrays"),
     "too long a text": ("x" * 2**23, f"{STATE} would have 8388610 bytes, at most 8388608 are allowed"),
     "too many arrays": ([np.zeros(0)] * (2**14 + 1), "16385 arrays; at most 16384: stack"),
 }
@@ -253,10 +287,16 @@ REPLACEMENTS: dict[str, Callable[[Path], None]] = {
 }
 
 
+def _drawn(rng: random.Random) -> tuple[str, str]:
+    """Draw how to damage, and which file."""
+    name = rng.choice([STATE, ARRAYS, MANIFEST])
+    return rng.choice([*DAMAGES, *DAMAGES, *REPLACEMENTS]), name
+
+
 def _corrupt(checkpoint: Path, rng: random.Random) -> str:
     """Damage one file in one way, drawn; return which."""
-    file = checkpoint / rng.choice([STATE, ARRAYS, MANIFEST])
-    kind = rng.choice([*DAMAGES, *DAMAGES, *REPLACEMENTS])
+    kind, name = _drawn(rng)
+    file = checkpoint / name
     if kind in REPLACEMENTS:
         REPLACEMENTS[kind](file)
     else:
@@ -264,14 +304,14 @@ def _corrupt(checkpoint: Path, rng: random.Random) -> str:
     return f"{kind} {file.name}"
 
 
-def _corruptions(tmp_path: Path, count: int) -> list[str]:
-    """Damage `count` fresh copies; return those whose newest is not the older one, with one line said."""
+def _corruptions(tmp_path: Path, seeds: range) -> list[str]:
+    """Damage a fresh copy for each seed; return those whose newest is not the older one, with one line said."""
     good = tmp_path / "good"
     for step in (1, 2):
         save(good, step, planted(step), about=ABOUT)
     assert newest(good)[0].step == 2  # type: ignore[union-attr]
     missed = []
-    for seed in range(count):
+    for seed in seeds:
         root = Path(shutil.copytree(good, tmp_path / "damaged"))
         what = _corrupt(root / SECOND, random.Random(seed))
         saved, skipped = newest(root)
@@ -282,15 +322,29 @@ def _corruptions(tmp_path: Path, count: int) -> list[str]:
     return missed
 
 
-def test_forty_corruptions_are_detected(tmp_path: Path) -> None:
-    """Each ends in the older checkpoint and one line that says what was skipped."""
-    assert _corruptions(tmp_path, 40) == []
+SEEDS = [range(40), pytest.param(range(40, 100), marks=pytest.mark.slow)]
+SEEDS += [pytest.param(range(first, first + 100), marks=pytest.mark.matrix) for first in range(100, 500, 100)]
 
 
-@pytest.mark.slow
-def test_five_hundred_corruptions_are_detected(tmp_path: Path) -> None:
-    """The same generator, further."""
-    assert _corruptions(tmp_path, 500) == []
+@pytest.mark.fault("F7")
+@pytest.mark.parametrize("seeds", SEEDS, ids=lambda seeds: f"{seeds[0]} to {seeds[-1]}")
+def test_corruptions_are_detected(tmp_path: Path, seeds: range, survived: Callable[[int], None]) -> None:
+    """Each ends in the older checkpoint, bit for bit, and one line that says what was skipped."""
+    assert _corruptions(tmp_path, seeds) == []
+    survived(len(seeds))
+
+
+def test_every_way_of_damage_is_drawn_for_every_file() -> None:
+    """Five hundred draws leave none of them out."""
+    drawn = {_drawn(random.Random(seed)) for seed in range(500)}
+    assert drawn == {(kind, name) for kind in [*DAMAGES, *REPLACEMENTS] for name in LIMITS}
+
+
+def test_a_state_that_is_wrong_would_be_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reader that does not look at checksums takes the whole arrays of an older checkpoint for its own."""
+    monkeypatch.setattr(lopgym.store.reading, "digest", lambda data: ANY)
+    (missed,) = _corruptions(tmp_path, range(10, 13))
+    assert missed == "11: mixed arrays.npz: []"
 
 
 def test_a_renamed_checkpoint_is_not_taken_for_another_step(tmp_path: Path) -> None:

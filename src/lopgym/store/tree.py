@@ -6,6 +6,7 @@ shortest decimals that give the same float back). The rest is an object with one
     {"$int": "0x1f..."}      any other int         {"$array": 3}         arrays[3], each is named once
     {"$float": "-inf"}       inf, -inf, nan        {"$scalar": 3}        the numpy scalar in arrays[3]
     {"$tuple": [...]}        a tuple               {"$dict": [[k, v]]}   a dict with int keys, or with a `$` before one
+    {"$list": 3}             the numbers of one type in arrays[3] as a long list, or as a long list of lists
 """
 
 from __future__ import annotations
@@ -24,10 +25,12 @@ Node: TypeAlias = Any  # what JSON can hold
 Path: TypeAlias = tuple[str, ...]  # of keys and indices, from the root of the tree
 
 DEPTH = 64  # of lists, tuples and dicts in each other
+LONG = 64  # items from which on a list of numbers is kept as an array: a world of many copies says many
 _SAFE = 2**53  # below it every JSON reader has exact ints
 _HEX = re.compile(r"-?0x[0-9a-f]+")  # unlike decimals it is read in linear time
 _HEADER = 8_000  # characters of a dtype; numpy refuses to read longer ones, or reads others as raw bytes
 _NOT_FINITE = {"nan", "inf", "-inf"}
+_NUMBERS = {bool: np.dtype(np.bool_), int: np.dtype(np.int64), float: np.dtype(np.float64)}
 
 
 def encode(tree: Tree) -> tuple[Node, list[Array]]:
@@ -85,12 +88,33 @@ def _encode_float(value: float, arrays: list[Array], path: Path) -> Node:
     return value if math.isfinite(value) else {"$float": repr(value)}
 
 
-def _encode_list(value: Sequence[Tree], arrays: list[Array], path: Path) -> Node:
+def _encode_list(value: list[Tree], arrays: list[Array], path: Path) -> Node:
+    numbers = _numbers(value) if len(value) >= LONG else None
+    if numbers is not None:
+        return {"$list": _encode_array(numbers, arrays, path)["$array"]}
+    return _encode_items(value, arrays, path)
+
+
+def _numbers(rows: list[Tree]) -> Array | None:
+    """Return numbers of one type, or lists of one length of such, as an array; None if they are something else."""
+    nested = {type(row) for row in rows} == {list} and len({len(row) for row in rows}) == 1
+    items = [item for row in rows for item in row] if nested else rows
+    kinds = {type(item) for item in items}
+    dtype = _NUMBERS.get(kinds.pop()) if len(kinds) == 1 else None
+    if dtype is None:
+        return None
+    try:
+        return np.array(items, dtype).reshape((len(rows), -1) if nested else len(rows))
+    except OverflowError:  # an int of more than 64 bits
+        return None
+
+
+def _encode_items(value: Sequence[Tree], arrays: list[Array], path: Path) -> Node:
     return [_encode(item, arrays, (*path, str(index))) for index, item in enumerate(value)]
 
 
 def _encode_tuple(value: Sequence[Tree], arrays: list[Array], path: Path) -> Node:
-    return {"$tuple": _encode_list(value, arrays, path)}
+    return {"$tuple": _encode_items(value, arrays, path)}
 
 
 def _encode_dict(value: Mapping[Any, Tree], arrays: list[Array], path: Path) -> Node:
@@ -189,6 +213,14 @@ def _decode_scalar(index: Node, left: dict[int, Array], depth: int) -> Tree:
     return array[()]
 
 
+def _decode_list(index: Node, left: dict[int, Array], depth: int) -> list[Tree]:
+    array = _decode_array(index, left, depth)
+    if array.dtype not in _NUMBERS.values() or array.ndim not in (1, 2):
+        raise ValueError(f"a list of numbers of shape {array.shape} and dtype {str(array.dtype)[:60]}")
+    numbers: list[Tree] = array.tolist()
+    return numbers
+
+
 _DECODERS: dict[str, Callable[[Node, dict[int, Array], int], Tree]] = {
     "$int": _decode_int,
     "$float": _decode_float,
@@ -196,4 +228,5 @@ _DECODERS: dict[str, Callable[[Node, dict[int, Array], int], Tree]] = {
     "$dict": _decode_dict,
     "$array": _decode_array,
     "$scalar": _decode_scalar,
+    "$list": _decode_list,
 }
