@@ -73,7 +73,10 @@ class Journal(Stateful, gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         self._began, self._actions, self._trajectory = None, [], 0
         if began is None:
             return
+        world = _box2d_world(self.env)
         self.reset(seed=began["seed"], options=deepcopy(began["options"]))
+        if world is not None and _box2d_world(self.env) is world:
+            raise StateError(f"{self.env} goes on in the world of its earlier episodes: no run in it can be resumed")
         for action in snapshot["actions"]:
             self.step(action)
         if self._trajectory != snapshot["trajectory"] or not alike(self._now(), dict(snapshot["now"])):
@@ -144,6 +147,16 @@ def _generator(env: gym.Env[Any, Any]) -> dict[str, Any] | None:
     """Return the state of the generator that Gymnasium's environments draw from, made now if it was not yet."""
     generator = getattr(env.unwrapped, "np_random", None)
     return dict(generator.bit_generator.state) if isinstance(generator, np.random.Generator) else None
+
+
+def _box2d_world(env: gym.Env[Any, Any]) -> Any:
+    """Return Box2D's world of an environment, None if it has none.
+
+    One that outlives a reset keeps what no episode shows at once, such as the order of its contacts: the steps that are
+    done again agree, and those to come may not.
+    """
+    world = getattr(env.unwrapped, "world", None)
+    return world if type(world).__module__.startswith("Box2D") else None
 
 
 def _checksum(seen: Any, before: int) -> int:

@@ -59,6 +59,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             if mark.args[0] not in FAULTS:
                 raise pytest.UsageError(f"{item.nodeid}: no fault {mark.args[0]!r}; there are {', '.join(FAULTS)}")
             item.user_properties.append(("fault", mark.args[0]))
+    items.sort(key=lambda item: "test_soak" not in item.nodeid)  # it takes as long as all others: beside them
 
 
 def table(reports: list[pytest.TestReport]) -> dict[str, tuple[int, int]]:

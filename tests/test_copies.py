@@ -25,6 +25,8 @@ from tests.play import (
     swaying,
 )
 
+pytestmark = pytest.mark.fault("F13")
+
 COPIES, STEPS = 3, 24
 MOMENTS = (0, 1, 6, 13)  # steps after which copies are made
 WAYS: tuple[Callable[[Any], Any], ...] = (copy.deepcopy, lambda env: pickle.loads(pickle.dumps(env)))

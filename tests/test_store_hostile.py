@@ -6,14 +6,16 @@ Their checksums fit: whoever can write a checkpoint's files can write its checks
 import io
 import json
 import os
+import signal
 import struct
 import subprocess
 import sys
 import time
 import tracemalloc
 import zipfile
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache, partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -214,30 +216,80 @@ HOSTILE: dict[str, tuple[Make, str]] = {
 }
 
 
+# What code would have to do to do harm, as the interpreter announces it.
+DEEDS = (
+    "pickle.",
+    "os.system",
+    "os.exec",
+    "os.fork",
+    "os.posix_spawn",
+    "subprocess.",
+    "socket.",
+    "ctypes.",
+)
+
+
+class _Watch:
+    """Notes deeds while it is open. The interpreter never lets go of who listens to it: there is one."""
+
+    def __init__(self) -> None:
+        self.open, self.seen = False, list[str]()
+        sys.addaudithook(self.heard)
+
+    def heard(self, event: str, _: object) -> None:
+        if self.open and event.startswith(DEEDS):
+            self.seen.append(event)
+
+
+@cache
+def _watch() -> _Watch:
+    return _Watch()
+
+
+@contextmanager
+def _bounded(seconds: float = 2, size: float = 500e6, patience: float = 60) -> Iterator[None]:
+    """Hold a block to so many seconds of work, bytes of memory and no deed; wait `patience` seconds for its end."""
+
+    def enough(*_: object) -> None:
+        raise TimeoutError(f"not done in {patience} s")
+
+    watch, before = _watch(), signal.signal(signal.SIGALRM, enough)
+    watch.seen.clear()
+    signal.setitimer(signal.ITIMER_REAL, patience)
+    tracemalloc.start()
+    began, watch.open = time.process_time(), True
+    try:
+        yield
+        watch.open = False
+        assert watch.seen == []
+        assert time.process_time() - began < seconds, "too much work"
+        assert tracemalloc.get_traced_memory()[1] < size, "too much memory"
+    finally:
+        watch.open = False
+        tracemalloc.stop()
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
 def _refused(root: Path, make: Make, said: str) -> None:
     """Make a checkpoint hostile and load it: refused in two seconds of work and 500 MB, in one line; nothing ran."""
     path = save(root, 1, {"w": np.zeros(3)}, about={})
     make(path, _code(root / "it-ran"))
-    tracemalloc.start()
-    began = time.process_time()
-    try:
-        with pytest.raises(CheckpointError, match=said) as caught:
-            load(path)
-        assert time.process_time() - began < 2
-        assert tracemalloc.get_traced_memory()[1] < 500e6
-    finally:
-        tracemalloc.stop()
+    with _bounded(), pytest.raises(CheckpointError, match=said) as caught:
+        load(path)
     one_line(caught.value, path)
     assert caught.value.exit_code == 3
     assert not (root / "it-ran").exists()
 
 
+@pytest.mark.fault("F8")
 @pytest.mark.parametrize("case", HOSTILE)
 def test_a_hostile_checkpoint_is_refused_and_nothing_runs(tmp_path: Path, case: str) -> None:
     """Code in every slot, links, sizes that lie, bombs, nonsense."""
     _refused(tmp_path, *HOSTILE[case])
 
 
+@pytest.mark.fault("F8")
 @pytest.mark.slow
 def test_as_much_json_as_is_allowed_is_bearable(tmp_path: Path) -> None:
     """Half a million values: what they become in memory is bounded."""
@@ -249,3 +301,21 @@ def test_the_hostile_code_would_run(tmp_path: Path) -> None:
     (tmp_path / "payload").write_bytes(_code(tmp_path / "it-ran"))
     subprocess.run([sys.executable, "-m", "pickle", str(tmp_path / "payload")], capture_output=True, check=True)
     assert (tmp_path / "it-ran").exists()
+
+
+@pytest.mark.parametrize(
+    ("deed", "raised", "said"),
+    [
+        (lambda: sum(range(10**5)), AssertionError, "too much work"),
+        (lambda: np.zeros(10**6), AssertionError, "too much memory"),
+        (lambda: os.system("true"), AssertionError, "os.system"),
+        (lambda: os.spawnlp(os.P_WAIT, "true", "true"), AssertionError, "os.fork"),
+        (lambda: time.sleep(60), TimeoutError, "not done in"),
+    ],
+    ids=["work", "memory", "command", "process", "waiting"],
+)
+def test_the_bounds_are_held(deed: Callable[[], object], raised: type[Exception], said: str) -> None:
+    """Each of them is noticed."""
+    seconds, patience = 1e-4 if said == "too much work" else 60, 0.2 if raised is TimeoutError else 60
+    with pytest.raises(raised, match=said), _bounded(seconds, 10**6, patience):
+        deed()

@@ -5,17 +5,20 @@ from __future__ import annotations
 import io
 import json
 import multiprocessing
+import warnings
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 import pytest
+from gymnasium.utils.env_checker import check_env
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
 
 from lopgym.agents.vec_env import GymVecEnv
 from lopgym.envs import environments
-from lopgym.envs.build import drifting, make_vec
+from lopgym.envs.build import make_vec
 from lopgym.envs.history import History
 from lopgym.envs.journal import Journal, Journals, resumable
 from lopgym.envs.layers import stack
@@ -25,9 +28,12 @@ from lopgym.envs.shared_context import SharedContextVector
 from lopgym.envs.snapshot import StateError, Stateful
 from lopgym.envs.tape import RecordTapeVector
 from lopgym.envs.telling import ChangeFlag, TaskIdObservation, TellingVector
+from tests.foreign import EXACT, REMEMBERING, THEIRS, drifted
 from tests.play import BATCHED, LAYERED, WORLDS, has_batch, id_of, layered, random_actions, restless, same
 
-COPIES, EVERY, AFTER = 3, 97, 150
+pytestmark = pytest.mark.fault("F13")
+
+COPIES, EVERY, AFTER, NEXT = 3, 97, 150, 60
 FAST = ("catch", "cartpole", "pendulum", "random_mdp", "task_sequence")
 CACHES = (
     "_ahead",
@@ -37,8 +43,9 @@ CACHES = (
     "_matrix",
 )  # starts drawn in advance; what follows from physics, or will
 NEW_PROCESS = ("catch", "bipedal_walker", "hopper")
+SOME_OF_THEIRS = {"CartPole-v1", "Taxi-v4", "LunarLander-v3", "HalfCheetah-v5"} & {*EXACT}
 WAYS = [*((world, "native") for world in BATCHED), *((world, "sync") for world in WORLDS)]
-THEIRS = ("CartPole-v1", "Taxi-v4", "LunarLander-v3", "HalfCheetah-v5")
+LONG = 20  # snapshots, each restored in a process of its own
 
 
 def _some_fast(cases: list[Any], fast: Callable[[Any], bool]) -> list[Any]:
@@ -138,23 +145,59 @@ def test_goes_on_again_and_again(case: tuple[str, str]) -> None:
     assert _goes_on(lambda: _world(world, way, apply="truncate"), snapshots=10, after=60) > COPIES
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("case", [case for case in WAYS if case[0] in NEW_PROCESS], ids="-".join)
-def test_goes_on_in_a_new_process(case: tuple[str, str]) -> None:
-    """Which has nothing of the old one but the state."""
-    world = _world(*case)
+NEW = [
+    *(pytest.param(*one, marks=pytest.mark.slow if one[0] in NEW_PROCESS else pytest.mark.matrix) for one in WAYS),
+    *(pytest.param(id, "theirs", marks=pytest.mark.matrix) for id in EXACT),
+]
+
+
+@pytest.mark.parametrize(("world", "way"), NEW)
+def test_goes_on_in_a_new_process(world: str, way: str, survived: Callable[[int], None]) -> None:
+    """Which has nothing of the old one but the states, of twenty moments in a life of many episodes."""
+    told, states, actions = _lived(lambda: _any(world, way), LONG)
+    afresh = multiprocessing.get_context("forkserver")  # it has imported this, and lived in no world
+    afresh.set_forkserver_preload([__name__])
+    with afresh.Pool(1, maxtasksperchild=1) as elsewhere:
+        for step, state in states.items():
+            ahead = slice(step, step + NEXT)
+            assert same(elsewhere.apply(_goes_on_from, (world, way, state, actions[ahead])), told[ahead]), step
+    survived(len(states))
+
+
+def _lived(make: Callable[[], GymVecEnv], snapshots: int) -> tuple[list[Any], dict[int, Any], list[Any]]:
+    """Return what a world says, its states at so many moments, by step, and what was done in it."""
+    world, states, told = make(), dict[int, Any](), list[Any]()
+    actions = _actions(world, EVERY * snapshots + NEXT)
     world.reset()
-    actions = _actions(world, 150)
-    list(_played(world, actions[:EVERY]))
-    with multiprocessing.get_context("spawn").Pool(1) as elsewhere:
-        told = elsewhere.apply(_goes_on_from, (*case, _stored(world.state_dict()), actions[EVERY:]))
-    assert same(told, list(_played(world, actions[EVERY:])))
+    for step, said in enumerate(_played(world, actions), start=1):
+        told.append(said)
+        if step % EVERY == 0 and len(states) < snapshots:
+            states[step] = _stored(world.state_dict())
+    world.close()
+    return told, states, actions
+
+
+def _any(world: str, way: str) -> GymVecEnv:
+    return _copies(partial(drifted, world, stride=COPIES)) if way == "theirs" else _world(world, way, apply="truncate")
 
 
 def _goes_on_from(world: str, way: str, state: Any, actions: Any) -> list[Any]:
-    other = _world(world, way)
+    other = _any(world, way)
     other.load_state_dict(state)
-    return list(_played(other, actions))
+    said = list(_played(other, actions))
+    other.close()
+    return said
+
+
+@pytest.mark.matrix
+@pytest.mark.parametrize("id", [id for id in REMEMBERING if id in THEIRS])
+def test_who_remembers_is_refused(id: str, survived: Callable[[int], None]) -> None:
+    """A world of somebody's that goes on over resets, even where its running episode can be done again."""
+    _, states, _ = _lived(lambda: _any(id, "theirs"), LONG)
+    for state in states.values():
+        with pytest.raises(StateError, match="its earlier episodes: no run in it can be resumed"):
+            _goes_on_from(id, "theirs", state, [])
+    survived(len(states))
 
 
 @pytest.mark.parametrize(
@@ -253,16 +296,29 @@ def test_native_batches_in_every_mode(mode: AutoresetMode) -> None:
     assert len(going) == 2
 
 
-@pytest.mark.parametrize(
-    "case", _some_fast([id for id in THEIRS if id in gym.registry], lambda case: case == "CartPole-v1")
-)
-def test_goes_on_in_anybodys(case: str) -> None:
+@pytest.mark.parametrize("id", _some_fast(sorted(SOME_OF_THEIRS), lambda case: case == "CartPole-v1"))
+def test_goes_on_in_anybodys(id: str) -> None:
     """Environments that are not ours, by their journals, while rewards drift."""
-    pytest.importorskip({"LunarLander-v3": "Box2D", "HalfCheetah-v5": "mujoco"}.get(case, "gymnasium"))
-    drifts = {"reward_scale": {"kind": "cycle", "values": [1.0, 2.0], "period": 60}}
-    drifts["reward_noise"] = {"kind": "cycle", "values": [0.0, 0.5], "period": 70}
-    snapshots = 1 if case == "CartPole-v1" else 6
-    _goes_on(lambda: _copies(lambda: drifting(gym.make(case), drifts=drifts, stride=COPIES)), snapshots)
+    _goes_on(lambda: _any(id, "theirs"), 1 if id == "CartPole-v1" else 6)
+
+
+CHECKED = [*((id_of(world), world == "catch") for world in WORLDS), *((id, id == "CartPole-v1") for id in THEIRS)]
+
+
+@pytest.mark.parametrize(
+    "id", [pytest.param(id, marks=[] if fast else pytest.mark.matrix, id=id) for id, fast in CHECKED]
+)
+def test_a_journal_breaks_no_contract(id: str) -> None:
+    """Gymnasium's checker finds nothing wrong with a world in its journal, and warns of nothing that it has not."""
+    assert _warnings(Journal(gym.make(id))) == _warnings(gym.make(id))
+
+
+def _warnings(env: gym.Env[Any, Any]) -> list[str]:
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("always")
+        check_env(env, skip_render_check=True)
+    env.close()
+    return [str(one.message) for one in heard if "different from the unwrapped version" not in str(one.message)]
 
 
 class _Own(gym.Env[Any, Any]):
