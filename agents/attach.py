@@ -99,7 +99,7 @@ class Plasticity(BaseCallback):
             "streams": {name: getattr(self.learner, name).get_state() for name in _STREAMS},
             "mitigations": {name: copy.deepcopy(m.state_dict()) for name, m in self.mitigations.items()},
             "measuring": self._measuring.state_dict(),
-            "learning_starts": [self._read_before, getattr(self.model, "learning_starts", 0)],
+            "learning_starts": [self._read_before, self._read_next()],
             "time": self._seconds,
         }
 
@@ -123,7 +123,8 @@ class Plasticity(BaseCallback):
         self._measuring.load_state_dict(state["measuring"])
         self._seconds = state["time"]
         if hasattr(self.model, "learning_starts"):
-            self.model.learning_starts, self._to_read = state["learning_starts"]
+            self._read_before, self._to_read = state["learning_starts"]
+            self.model.learning_starts = self._read_before
         for name in _STREAMS:  # last: whoever begins may draw
             getattr(self.learner, name).set_state(state["streams"][name])
         self._choose_who_clips()
@@ -224,7 +225,10 @@ class Plasticity(BaseCallback):
         )
 
     def _on_rollout_start(self) -> None:
-        self._catch_up()
+        model: Any = self.model
+        self._read_before = getattr(model, "learning_starts", 0)
+        if self._to_read is not None:
+            model.learning_starts, self._to_read = self._to_read, None
         if self.num_timesteps >= self._flush_at:
             self._flush()
         self.learner.steps = self.num_timesteps
@@ -234,12 +238,8 @@ class Plasticity(BaseCallback):
             self._call("on_task_change")
             self.task_change.apply(self.model, self._warm_up)
 
-    def _catch_up(self) -> None:
-        """Note what Stable-Baselines3 has read, or will read next, and give it what a run that went on was about to."""
-        model: Any = self.model
-        self._read_before = getattr(model, "learning_starts", 0)
-        if self._to_read is not None:
-            model.learning_starts, self._to_read = self._to_read, None
+    def _read_next(self) -> Any:
+        return getattr(self.model, "learning_starts", 0) if self._to_read is None else self._to_read
 
     def _on_step(self) -> bool:
         self.learner.steps = self.num_timesteps
@@ -261,7 +261,6 @@ class Plasticity(BaseCallback):
         model.max_grad_norm = float("inf") if self._clips else self._longest
 
     def _on_training_end(self) -> None:
-        self._catch_up()
         self._flush()
         self.detach()
 

@@ -16,6 +16,7 @@ from lopgym.seeding import derive
 
 Probe = Callable[..., dict[str, float]]
 
+_PREFERRED = frozenset({"action_probabilities", "preferences"})
 PREVIOUS = "previous_"  # requests of this prefix are of the last measurement, or of the network that it had
 
 
@@ -27,8 +28,13 @@ def refuse_unmeasurable(anatomy: Anatomy, probes: Mapping[str, Probe], actions: 
     """
     if anatomy.action_probabilities is None:
         for name, probe in probes.items():
-            if not {"action_probabilities", "preferences"}.isdisjoint(requests(probe)):
+            if needs_discrete(probe):
                 raise Unavailable(f"probe {name!r} needs discrete actions, not {actions}")
+
+
+def needs_discrete(probe: Probe) -> bool:
+    """Whether a probe asks what a policy prefers, which only one over discrete actions can say."""
+    return not _PREFERRED.isdisjoint(requests(probe))
 
 
 class Measuring:

@@ -93,7 +93,11 @@ class WorkerCopies:
 
 
 class _Pipe:
-    """This end of the pipe to one copy: it says whose answer was none."""
+    """This end of the pipe to one copy: it says whose answer was none.
+
+    An answer has come in time when it begins to. One of more than 16 KiB is sent in pieces (large observations without
+    shared memory), and a copy that is stopped between two of them is waited for.
+    """
 
     def __init__(self, bare: Connection, copy: int, copies: WorkerCopies) -> None:
         self.bare, self._copy, self._copies = bare, copy, copies

@@ -128,8 +128,12 @@ def contenders(config: Config, folder: Path) -> dict[str, Contender]:
     goals = {name: ("<=", limit) for name, limit in GOALS.items()}
     return {
         name: Contender(partial(_train, config, folder, kept), "" if name == PLAIN else PLAIN, goals.get(name))
-        for name, kept in (OF_COPIES if config.study == "custom" else OF_BATCHES).items()
+        for name, kept in _choices(config).items()
     }
+
+
+def _choices(config: Config) -> dict[str, Kept]:
+    return OF_COPIES if config.study == "custom" else OF_BATCHES
 
 
 def _train(config: Config, folder: Path, kept: Kept) -> Training:
@@ -149,7 +153,8 @@ def measure(study: str, rounds: int) -> dict[str, float]:
         all_of = contenders(config, Path(folder))
         times = race(all_of, rounds)
         print(*report(all_of, times), sep="\n")
-        trained = _train(config, Path(folder), Kept(checkpoints=True))
+        *_, everything = _choices(config).values()
+        trained = _train(config, Path(folder), everything)
         took = [trained.checkpoint() for _ in range(CHECKPOINTS)]
     limit = MILLISECONDS.get(study)
     verdict = "" if limit is None else f"; <= {limit:g}: {'met' if median(took) <= limit else 'missed'}"

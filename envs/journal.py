@@ -35,6 +35,7 @@ class Journal(Stateful, gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         self._began: Snapshot | None = None
         self._actions: list[Any] = []
         self._trajectory = 0
+        self._goes_on = False
 
     def step(self, action: Any) -> tuple[Any, SupportsFloat, bool, bool, dict[str, Any]]:
         """Step, and write it down."""
@@ -48,7 +49,9 @@ class Journal(Stateful, gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         luck = _generator(self.env) if seed is None else None  # the seed makes another
         self._began = {"seed": seed, "options": deepcopy(options), "generator": luck, "layers": snapshots(self.env)}
         self._actions = []
+        world = _box2d_world(self.env)
         said = self.env.reset(seed=seed, options=options)
+        self._goes_on = self._goes_on or (world is not None and _box2d_world(self.env) is world)
         self._trajectory = _checksum(said[0], 0)
         return said
 
@@ -56,8 +59,10 @@ class Journal(Stateful, gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         """Return the journal, and where the environment is now, as far as it can be seen.
 
         Raises:
-            StateError: actions are neither numbers nor arrays.
+            StateError: actions are neither numbers nor arrays; or the environment goes on, over resets, in the world of
+                its earlier episodes, and nothing could be restored from it.
         """
+        self._hold_fresh()
         began = deepcopy(self._began)
         return {"began": began, "actions": self._page(), "trajectory": self._trajectory, "now": self._now()}
 
@@ -73,10 +78,8 @@ class Journal(Stateful, gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         self._began, self._actions, self._trajectory = None, [], 0
         if began is None:
             return
-        world = _box2d_world(self.env)
         self.reset(seed=began["seed"], options=deepcopy(began["options"]))
-        if world is not None and _box2d_world(self.env) is world:
-            raise StateError(f"{self.env} goes on in the world of its earlier episodes: no run in it can be resumed")
+        self._hold_fresh()
         for action in snapshot["actions"]:
             self.step(action)
         if self._trajectory != snapshot["trajectory"] or not alike(self._now(), dict(snapshot["now"])):
@@ -84,6 +87,10 @@ class Journal(Stateful, gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
                 f"{self.env} went another way when the {len(self._actions)} steps of its episode were done again: it "
                 "is not deterministic, or remembers earlier episodes, so no run in it can be resumed"
             )
+
+    def _hold_fresh(self) -> None:
+        if self._goes_on:
+            raise StateError(f"{self.env} goes on in the world of its earlier episodes: no run in it can be resumed")
 
     def _now(self) -> Snapshot:
         return {"generator": _generator(self.env), "layers": snapshots(self.env)}
@@ -141,6 +148,15 @@ class Journals(gym.vector.VectorWrapper):
 def resumable(env: gym.vector.VectorEnv[Any, Any, Any]) -> gym.vector.VectorEnv[Any, Any, Any]:
     """Return the vector environment with `state_dict` and `load_state_dict`: what has them as it is."""
     return Journals(env) if isinstance(env, SyncVectorEnv) else env
+
+
+def goes_on(env: gym.Env[Any, Any]) -> bool:
+    """Whether a reset leaves an environment in Box2D's world of before it; one that has such a world is reset."""
+    world = _box2d_world(env)
+    if world is None:
+        return False
+    env.reset(seed=0)
+    return _box2d_world(env) is world
 
 
 def _generator(env: gym.Env[Any, Any]) -> dict[str, Any] | None:

@@ -10,7 +10,9 @@ from typing import Any
 
 import gymnasium as gym
 
+from lopgym.envs import environments
 from lopgym.envs.drift_clock import Drifts
+from lopgym.envs.journal import goes_on
 from lopgym.envs.nonstationary import on_life
 from lopgym.envs.own_clocks import check_clocks
 from lopgym.registry import nearest
@@ -183,6 +185,7 @@ def _world(config: Config) -> Iterator[Fault]:
         return
     yield from _spaces(config, world)
     yield from _drifts(config, world)
+    yield from _kept(config, world)
     world.close()
 
 
@@ -232,6 +235,16 @@ def _actions(config: Config, world: gym.Env[Any, Any]) -> Iterator[Fault]:
 
 def _advice(agents: list[str]) -> str:
     return " or ".join(f"agent={name}" for name in agents) + " does" if agents else "no agent does"
+
+
+def _kept(config: Config, world: gym.Env[Any, Any]) -> Iterator[Fault]:
+    """Refuse checkpoints from which nothing could go on, before the days that they are to save."""
+    if config.checkpoint.every and goes_on(world):
+        spec = world.unwrapped.spec
+        ours = [e.facts["id"] for e in environments if spec and getattr(e.make, "original", "") == spec.entry_point]
+        instead = f", or env.id=lopgym/{ours[0]}, which has a new one in each" if ours else ""
+        said = "goes on in the Box2D world of its earlier episodes, so no run in it can be resumed: checkpoint.every=0"
+        yield ("checkpoint", "every"), f"{spec.id if spec else world} {said}{instead}"
 
 
 def _drifts(config: Config, world: gym.Env[Any, Any]) -> Iterator[Fault]:

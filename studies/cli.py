@@ -58,6 +58,7 @@ AllowImport = Annotated[
         help="Package that env.id=PACKAGE:Id-v0 may import; it is sought here, too.",
     ),
 ]
+Trusted = Annotated[bool, typer.Option("--i-trust-this-file", help="Unpickle a zip: that runs what its author put in.")]
 Runs = Annotated[Path, typer.Argument(help="Folder with runs.")]
 
 
@@ -117,7 +118,7 @@ def resume(
     One that was cut off, from its newest checkpoint, bit for bit; a finished one, for more tasks: tasks=30.
     """
     _look_here(allow_import)
-    with told({ValueError: USAGE}):
+    with told():
         from lopgym.studies.changes import from_words
         from lopgym.studies.progress import display
         from lopgym.studies.run import resume as go_on
@@ -152,7 +153,9 @@ def demo(
     """
     with told():
         check_writable(out or Path())
-        typer.echo("Three agents learn a game that keeps changing: one to three minutes on two cores.", err=True)
+        from lopgym.studies.notices import notice
+
+        notice("Three agents learn a game that keeps changing: one to three minutes on two cores.")
         from lopgym.studies.demo import demo as play
 
         play(seed, out, workers)
@@ -171,7 +174,7 @@ def list_(
         from lopgym.studies.listing import rows, text
 
         found = rows(what)
-    typer.echo(json.dumps(found, indent=2) if as_json else text(found, _width()))
+    say(json.dumps(found, indent=2) if as_json else text(found, _width()))
 
 
 def _width() -> int | None:
@@ -206,7 +209,7 @@ def record(
     with told({ValueError: USAGE}):
         from lopgym.studies.video import record as film
 
-        typer.echo(film(run, task, out, allow_import=allow_import or ()))
+        say(film(run, task, out, allow_import=allow_import or ()))
 
 
 @app.command()
@@ -216,9 +219,7 @@ def probe(
     ] = None,
     task: Annotated[int | None, typer.Option(min=0, help="Number of the task; the last one if left out.")] = None,
     env: Annotated[str | None, typer.Option(metavar="ID", help="World of a zip.")] = None,
-    trusted: Annotated[
-        bool, typer.Option("--i-trust-this-file", help="Unpickle a zip, which runs what its author put in.")
-    ] = False,
+    trusted: Trusted = False,
     fresh: Annotated[int, typer.Option(min=2, help="Freshly initialised networks to compare with.")] = 20,
     as_json: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Every number.")] = None,
     html: Annotated[
@@ -240,13 +241,13 @@ def probe(
         if calibrate is not None:
             from lopgym.studies.cadence import calibrate as propose
 
-            typer.echo(propose(calibrate))
+            say(propose(calibrate))
         elif path is not None:
             from lopgym.studies.probe_command import probe as look_into
 
             files = {"as_json": as_json, "html": html}
             for line in look_into(path, task, env, trusted, fresh=fresh, allow_import=allow_import or (), **files):
-                typer.echo(line)
+                say(line)
 
 
 @app.command()
@@ -266,24 +267,24 @@ def export(
         from lopgym.studies.exporting import export as write
 
         for line in write(run, task=task, step=step, out=out, allow_import=allow_import or ()).lines:
-            typer.echo(line)
+            say(line)
 
 
 @app.command("import-sb3")
 def import_sb3(
     path: Annotated[Path, typer.Argument(metavar="ZIP", help="Zip of Stable-Baselines3.")],
     env: Annotated[str | None, typer.Option(metavar="ID", help="Its world.")] = None,
-    trusted: Annotated[
-        bool, typer.Option("--i-trust-this-file", help="Unpickle it, which runs what its author put in.")
-    ] = False,
+    trusted: Trusted = False,
     out: Annotated[Path | None, typer.Option(help="Folder to make; NAME-imported beside it if left out.")] = None,
+    allow_import: AllowImport = None,
 ) -> None:
     """Turn a zip of Stable-Baselines3 into plain data, which `lopgym probe` looks into."""
+    _look_here(allow_import)
     with told({ValueError: USAGE}):
         from lopgym.studies.importing import import_sb3 as read
 
-        for line in read(path, env, trusted=trusted, out=out).lines:
-            typer.echo(line)
+        for line in read(path, env, trusted=trusted, out=out, allow_import=allow_import or ()).lines:
+            say(line)
 
 
 @app.command()
@@ -296,4 +297,4 @@ def doctor(runs: Runs = Path("runs")) -> None:
         from lopgym.studies.doctor import examine
 
         for what, finding in examine(runs):
-            typer.echo(f"{what:18} {finding}")
+            say(f"{what:18} {finding}")

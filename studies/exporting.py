@@ -96,14 +96,10 @@ def export(
         FileExistsError: there is something at `out` already.
         OSError: it cannot be written; nothing is left of it.
     """
-    folder = RunFolder(Path(path))
     if task is not None and step is not None:
         raise ValueError(f"--task {task} --step {step}: one of them, to say where in the run")
-    if not folder.config.exists():
-        raise CheckpointError(folder.path, "is not a run folder: it has no config.yaml")
-    config = from_file(folder.config, allow_import=allow_import)
-    if kind := beyond_weights(config):
-        raise ValueError(f"{path}: {kind} adds to the network what is not in its weights: a zip would be half of it")
+    folder = RunFolder(Path(path))
+    config = _config(folder, allow_import)
     source = _source(folder, config, task, step)
     out = Path(out or folder.path / f"export-{source.name}")
     refuse_existing(out)
@@ -114,6 +110,16 @@ def export(
         about = _about(config, source, stock, model, files)
     write_whole(out, files | {ABOUT: (json.dumps(about, indent=2) + "\n").encode()})
     return Export(out, about)
+
+
+def _config(folder: RunFolder, allow_import: Collection[str] | None) -> Config:
+    if not folder.config.exists():
+        raise CheckpointError(folder.path, "is not a run folder: it has no config.yaml")
+    config = from_file(folder.config, allow_import=allow_import)
+    if kind := beyond_weights(config):
+        whole = "what is not in its weights: a zip would be half of it"
+        raise ValueError(f"{folder.path}: {kind} adds to the network {whole}")
+    return config
 
 
 def _source(folder: RunFolder, config: Config, task: int | None, step: int | None) -> _Source:

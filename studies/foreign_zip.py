@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 import json
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -21,21 +21,24 @@ from lopgym.agents.vec_env import GymVecEnv
 from lopgym.envs.build import make_vec
 from lopgym.seeding import derive
 from lopgym.store import CheckpointError
+from lopgym.studies.imports import refusal
 from lopgym.studies.worlds import is_ours
 
 COPIES = 8  # of the world that a zip is put into
 
 
-def load_trusted(path: Path, env: str | None, *, trusted: bool) -> Any:
+def load_trusted(path: Path, env: str | None, *, trusted: bool, allow_import: Collection[str] | None = None) -> Any:
     """Unpickle the model of a zip, and put it into copies of the world `env`, on the CPU.
 
     Args:
         path: the zip.
         env: id of its world, which it does not say.
         trusted: whether somebody who may decide that said that the file may run code.
+        allow_import: packages that the id of its world may import; None allows all.
 
     Raises:
-        ValueError: it is not trusted, and nothing of it was read; or there is no such world.
+        ValueError: it is not trusted, and nothing of it was read; or there is no such world, or it would import what
+            is not allowed.
         CheckpointError: it is no zip of an algorithm that is known, which is told before anything is unpickled; or it
             could not be unpickled, or is of another world.
     """
@@ -46,6 +49,8 @@ def load_trusted(path: Path, env: str | None, *, trusted: bool) -> Any:
         )
     if env is None:
         raise ValueError(f"{path}: a zip does not say its world: --env ID, such as lopgym:lopgym/Catch-v0")
+    if said := refusal(env, allow_import):
+        raise ValueError(said)
     if not path.exists():
         raise CheckpointError(path, "does not exist")
     algorithm, world = _algorithm(path), world_of(env)
@@ -83,7 +88,9 @@ def _algorithm(path: Path) -> Any:
     try:
         with zipfile.ZipFile(path) as parts:
             said = json.loads(parts.read("data")).keys()
-    except (zipfile.BadZipFile, KeyError, ValueError, AttributeError, RecursionError):
+    except PermissionError:
+        raise  # nothing is wrong with what is in it
+    except Exception:  # whatever damaged bytes make two parsers raise: there are ten kinds of it
         raise CheckpointError(path, "is damaged, or no zip of Stable-Baselines3") from None
     known = [entry.facts["algorithm"] for entry in agents]
     for algorithm in known:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import warnings
 from collections.abc import Collection, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from itertools import pairwise
@@ -24,6 +25,7 @@ from lopgym.store import CheckpointError, newest, save
 from lopgym.studies.checks import WIDEST
 from lopgym.studies.config import CountOrNone, entries
 from lopgym.studies.foreign_zip import first_line, load_trusted, world_of
+from lopgym.studies.imports import refusal
 from lopgym.studies.provenance import provenance
 from lopgym.studies.schema import Bool, Float, Int, Options
 from lopgym.studies.whole_folder import refuse_existing
@@ -108,7 +110,14 @@ class Imported:
         yield f"look at it: lopgym probe {shlex.quote(str(self.path))}"
 
 
-def import_sb3(path: Path, env: str | None, *, trusted: bool = False, out: Path | None = None) -> Imported:
+def import_sb3(
+    path: Path,
+    env: str | None,
+    *,
+    trusted: bool = False,
+    out: Path | None = None,
+    allow_import: Collection[str] | None = None,
+) -> Imported:
     """Read a zip of Stable-Baselines3, and write its agent as plain data and arrays, which `lopgym probe` looks into.
 
     Args:
@@ -116,9 +125,11 @@ def import_sb3(path: Path, env: str | None, *, trusted: bool = False, out: Path 
         env: id of its world, which it does not say.
         trusted: say that the zip may run code, which it does when it is read; nothing of it is unpickled else.
         out: folder to make; by default `<name of the zip>-imported`, beside it.
+        allow_import: packages that the id of its world may import; None allows all.
 
     Raises:
-        ValueError: it is not trusted; or there is no such world; or its policy is none of Stable-Baselines3's own.
+        ValueError: it is not trusted; or there is no such world, or it would import what is not allowed; or its policy
+            is none of Stable-Baselines3's own.
         CheckpointError: it is damaged, or of an algorithm or world that does not fit.
         FileExistsError: there is something at `out` already.
         StorageError: it cannot be written.
@@ -126,13 +137,18 @@ def import_sb3(path: Path, env: str | None, *, trusted: bool = False, out: Path 
     path = Path(path)
     out = Path(out or path.with_name(f"{path.stem}-imported"))
     refuse_existing(out)
-    model = load_trusted(path, env, trusted=trusted)
+    model = load_trusted(path, env, trusted=trusted, allow_import=allow_import)
     tree = {"imported": _told(model, str(env), path).plain(), "policy": plain(model.policy.state_dict())}
     about = {
         "imported": {"file": path.name, "sha256": sha256(path.read_bytes()).hexdigest()},
         "versions": provenance("cpu")["versions"],
     }
-    save(out, model.num_timesteps, tree, about=about)
+    try:
+        save(out, model.num_timesteps, tree, about=about)
+    except BaseException:
+        with suppress(OSError):  # an empty folder would be in the way of the next try
+            out.rmdir()
+        raise
     return Imported(out)
 
 
@@ -143,11 +159,11 @@ def is_imported(path: Path) -> bool:
     return not of_a_run and any(path.glob("ckpt-*"))
 
 
-def open_imported(path: Path, allow_import: Collection[str] | None = None) -> Any:
-    """Return the agent in a folder of `import_sb3`, in copies of its world; nothing in it names code.
+def open_imported(path: Path, allow_import: Collection[str] | None = ()) -> Any:
+    """Return the agent in a folder of `import_sb3`, in copies of its world, whose id alone may name code.
 
     Args:
-        path: the folder.
+        path: the folder, perhaps a stranger's.
         allow_import: packages that the id of its world may import; None allows all.
 
     Raises:
@@ -164,7 +180,8 @@ def open_imported(path: Path, allow_import: Collection[str] | None = None) -> An
         size = sum(tensor.numel() for tensor in weights.values())
     except (KeyError, TypeError, AttributeError, ValueError, RuntimeError) as error:
         raise CheckpointError(saved.path, f"is no imported agent: {_line(error)}") from None
-    _hold_import(agent.env, allow_import)
+    if said := refusal(agent.env, allow_import):
+        raise ValueError(said)
     model = _built(agent, size, saved.path)
     try:
         model.policy.load_state_dict(weights)
@@ -191,13 +208,6 @@ def _built(agent: Agent, size: int, path: Path) -> Any:
     return model
 
 
-def _hold_import(env: str, allowed: Collection[str] | None) -> None:
-    module, colon, _ = env.partition(":")
-    package = module.partition(".")[0]
-    if colon and allowed is not None and package not in {"gymnasium", "lopgym", *allowed}:
-        raise ValueError(f"{env} would import {package}; allow it with --allow-import {package}")
-
-
 def _told(model: Any, env: str, path: Path) -> Agent:
     """Tell a model in plain words and numbers.
 
@@ -216,9 +226,8 @@ def _told(model: Any, env: str, path: Path) -> Agent:
             exploration_rate=getattr(model, "exploration_rate", None),
         )
     except ValueError as error:
-        raise ValueError(
-            f"{path}: {_line(error)}: plain data cannot say it; look at it where it is: lopgym probe {path}"
-        ) from None
+        look = shlex.join(["lopgym", "probe", str(path), "--env", env, "--i-trust-this-file"])
+        raise ValueError(f"{path}: {_line(error)}: plain data cannot say it; look at it where it is: {look}") from None
 
 
 def _policy(model: Any) -> Policy:

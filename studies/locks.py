@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import stat
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -56,15 +57,15 @@ def locked(folder: Path, say: Callable[[str], None] = notice) -> Iterator[None]:
     path, me = folder / NAME, Owner(os.getpid(), socket.gethostname(), _began(os.getpid()) or _UNKNOWN)
     folder.mkdir(parents=True, exist_ok=True)
     with _alone(folder):
-        if os.path.lexists(path):
-            say(f"{folder}: {_gone(path, me)} is gone; its lock is taken over")
-            path.unlink()
+        if who := _gone(path, me):
+            say(f"{folder}: {who} is gone; its lock is taken over")
+            path.unlink(missing_ok=True)
         _create(path, me)
     try:
         yield
     finally:
         if os.getpid() == me.pid:  # not in a fork of this process
-            with suppress(OSError, Locked):
+            with suppress(OSError, Locked), _alone(folder):
                 if _owner(path) == me:
                     path.unlink()
 
@@ -87,12 +88,14 @@ def _alone(folder: Path) -> Iterator[None]:
 
 
 def _gone(path: Path, me: Owner) -> str:
-    """Name the owner of a lock, who is gone.
+    """Name the owner of a lock, who is gone; "" if there is no lock.
 
     Raises:
         Locked: it is not.
     """
     owner = _owner(path)
+    if owner is None:
+        return ""
     who = f"process {owner.pid} on {owner.host}"
     if owner.host != me.host:
         raise Locked(
@@ -107,19 +110,21 @@ def _gone(path: Path, me: Owner) -> str:
     return who
 
 
-def _owner(path: Path) -> Owner:
-    """Read a lock.
+def _owner(path: Path) -> Owner | None:
+    """Read a lock, which may be let go of at any moment: None if there is none.
 
     Raises:
-        Locked: it is none.
+        Locked: it is something else.
     """
     try:
-        if path.is_symlink() or not path.is_file():
+        if not stat.S_ISREG(path.lstat().st_mode):
             raise ValueError("not a file")
         with path.open("rb") as file:
             owner = Owner(**json.loads(file.read(_LONGEST)))
         if [type(value) for value in asdict(owner).values()] != [int, str, str]:
             raise ValueError("not the fields of a lock")
+    except FileNotFoundError:
+        return None
     except (ValueError, TypeError, RecursionError):
         raise Locked(f"{path} cannot be read as a lock; if nothing trains in {path.parent}, delete it") from None
     return owner
@@ -152,9 +157,9 @@ def _began(pid: int) -> str | None:
 def _began_by_proc(pid: int) -> str | None:
     """Return boot and clock ticks since; a process that has ended and was not waited for is gone, too."""
     try:
-        stat = Path(f"/proc/{pid}/stat").read_text(errors="replace")
+        told = Path(f"/proc/{pid}/stat").read_text(errors="replace")
     except OSError:
         return None
-    state, *fields = stat.rpartition(")")[2].split()  # its name, in parentheses, may hold anything
+    state, *fields = told.rpartition(")")[2].split()  # its name, in parentheses, may hold anything
     boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     return None if state in "ZX" else f"{boot} {fields[18]}"

@@ -11,8 +11,6 @@ from lopgym.studies.config import Config
 from lopgym.studies.faults import ConfigError
 from lopgym.studies.notices import notice
 
-PREFERRED = {"action_probabilities", "preferences"}  # what probes request of a policy over discrete actions
-
 
 def measurable(config: Config, named: Collection[str]) -> Config:
     """Return the config without probes of preferences between actions if these are not discrete, and note it.
@@ -37,10 +35,10 @@ def measurable(config: Config, named: Collection[str]) -> Config:
 
 
 def _asking(config: Config) -> list[str]:
+    from lopgym.agents.measuring import needs_discrete
     from lopgym.probes import probes
-    from lopgym.probes.captures import requests
 
-    return [label for label, o in config.probes.items() if not PREFERRED.isdisjoint(requests(probes[o.kind].make))]
+    return [label for label, options in config.probes.items() if needs_discrete(probes[options.kind].make)]
 
 
 def _actions(config: Config) -> str:

@@ -14,11 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lopgym.record import RunFolder, cut
+from lopgym.record import RunFolder
 from lopgym.registry import nearest
 from lopgym.store import Saved, newest
-from lopgym.strict_yaml import YamlError, read
-from lopgym.studies.compose import Config, from_file
+from lopgym.studies.compose import Config, ConfigError, from_file
 from lopgym.studies.notices import notice
 
 EXACT = ("versions", "threads", "device", "platform")  # facts on which it depends whether a run goes on bit for bit
@@ -94,12 +93,18 @@ def _runs_below(folder: Path) -> Iterator[Path]:
     for _ in range(_MOST_FOLDERS):
         if not folders:
             return
-        with suppress(OSError):
-            for entry in sorted(folders.popleft().iterdir()):
-                if (entry / "config.yaml").is_file():
-                    yield entry
-                elif entry.is_dir() and not entry.is_symlink():
-                    folders.append(entry)
+        for entry in _entries(folders.popleft()):
+            if os.path.isfile(entry / "config.yaml"):
+                yield entry
+            elif os.path.isdir(entry) and not entry.is_symlink():
+                folders.append(entry)
+
+
+def _entries(folder: Path) -> list[Path]:
+    """Return what is in a folder, nothing if that cannot be read."""
+    with suppress(OSError):
+        return sorted(folder.iterdir())
+    return []
 
 
 def finished(folder: RunFolder) -> bool:
@@ -117,7 +122,7 @@ def finished(folder: RunFolder) -> bool:
 def starting_point(folder: RunFolder, config: Config, about: Mapping[str, Any], terms: Terms = Terms()) -> Saved | None:
     """Return the checkpoint from which the run in `folder` goes on, None if it begins at its beginning.
 
-    Lines that were written after the checkpoint are cut off: they will be written again.
+    Nothing is changed.
 
     Args:
         folder: of the run.
@@ -139,11 +144,6 @@ def starting_point(folder: RunFolder, config: Config, about: Mapping[str, Any], 
     if saved is not None:
         _hold_exact(folder, saved, config, about, terms)
         _tell_what_is_done_again(folder, saved)
-    if at_its_end:
-        folder.write_about(json.loads(folder.about.read_text()) | {"status": "interrupted"})
-    ends = {} if saved is None else saved.tree["files"]
-    for name, path in lines_of(folder).items():
-        cut(path, ends.get(name, 0))
     return saved
 
 
@@ -178,8 +178,8 @@ def _newest(folder: RunFolder, terms: Terms, at_its_end: bool) -> Saved | None:
 
 def _hold_config(folder: RunFolder, config: Config, changed: Collection[str]) -> None:
     try:
-        was = read(folder.config).data
-    except (OSError, YamlError) as error:
+        was = from_file(folder.config, allow_import=None).plain()
+    except (OSError, ConfigError) as error:
         raise CannotResume(f"{folder.config} cannot be read, so nobody knows which run this is: {error}") from None
     apart = [said for key, said in differences(was, config.plain()) if key not in changed]
     if apart:
@@ -218,9 +218,11 @@ def _hold_agent(saved: Saved, config: Config) -> None:
 
     own = agents[config.agent.kind].facts["algorithm"].__name__
     try:
-        kept, _ = saved.tree["parts"]["agent"], {**saved.tree["files"]}
-        other = kept["algorithm"]
+        other, ends = saved.tree["parts"]["agent"]["algorithm"], saved.tree["files"]
+        sound = all(type(end) is int and end >= 0 for end in ends.values())
     except _UNREADABLE:
+        sound = False
+    if not sound:
         raise CannotResume(f"{saved.path} is a checkpoint of something else than a run") from None
     if other != own:
         raise CannotResume(f"{saved.path} is a checkpoint of a {other}, and the run's agent is a {own}")

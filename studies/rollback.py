@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,8 @@ import torch
 from lopgym.agents.finite_guard import NumericalError
 from lopgym.record import RunFolder
 from lopgym.seeding import derive
+from lopgym.store import newest
+from lopgym.studies.checkpointing import ByFunctions
 from lopgym.studies.notices import notice
 
 
@@ -22,8 +25,6 @@ class Rollbacks:
     random streams that the agent draws from are seeded anew, by the run's seed and how often it went back. The worlds'
     luck stays what it was: what drifts, and when, is the experiment. Nothing of it is by chance: a run that went back
     and is cut off after that goes on bit for bit, too.
-
-    It is a part of a run's state that is taken back last, as it draws.
 
     Args:
         limit: how often it may.
@@ -47,26 +48,27 @@ class Rollbacks:
         Raises:
             NumericalError: the fault, if the run may not go back any more.
         """
-        if len(self._told) >= self._limit or not any(folder.checkpoints.glob("ckpt-*")):
+        if len(self._told) >= self._limit or newest(folder.checkpoints)[0] is None:
             raise fault
         self._fault = fault
         notice(f"warning: {fault}; goes back to there, {len(self._told) + 1} of {self._limit}")
 
-    def state_dict(self) -> dict[str, Any]:
-        """Return what was wrong each time."""
-        return {"told": self.told}
+    def of(self, model: Any) -> ByFunctions:
+        """Return it as a part of the state of the run of a model: to be taken back last, behind its luck."""
+        return ByFunctions(lambda: {"told": self.told}, partial(self._take_back, model))
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take it back; or, after a fault, remember that, too, and seed what the agent draws from anew."""
+    def _take_back(self, model: Any, state: Mapping[str, Any]) -> None:
         if self._fault is None:
             self._told = [*state["told"]]
             return
         self._told.append(self._fault.what)
         self._fault = None
-        _seed_anew(derive(self._seed, "rollback", len(self._told)))
+        _seed_anew(model, derive(self._seed, "rollback", len(self._told)))
 
 
-def _seed_anew(seed: int) -> None:
+def _seed_anew(model: Any, seed: int) -> None:
+    """Seed all streams of `lopgym.agents.luck`."""
+    model.action_space.seed(seed % 2**32)
     random.seed(seed)
     np.random.seed(seed % 2**32)
     torch.manual_seed(seed)

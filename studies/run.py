@@ -23,6 +23,7 @@ from lopgym.agents.mitigations import Mitigation, mitigations
 from lopgym.record import MetricsFile, Recorder, RunFolder, series
 from lopgym.store import Saved
 from lopgym.strict_yaml import read
+from lopgym.studies.beginning import Beginning
 from lopgym.studies.board import TensorBoardSink
 from lopgym.studies.callbacks import OnProgress, callbacks, kind, kinds, plasticity_of
 from lopgym.studies.changes import changed
@@ -151,8 +152,7 @@ def execute(
     hold_inside(folder.path, config.runs_dir)
     ready = _ready(config, check)  # before the folder: a config that cannot run leaves none behind
     with locked(folder.path), stoppable(go_on=f"lopgym resume {shlex.quote(str(folder.path))}") as stop:
-        start = starting_point(folder, config, ready.about, terms or Terms())
-        keeper = _go_on(ready, start, stop, on_progress)
+        keeper = _go_on(ready, terms or Terms(), stop, on_progress)
     if keeper.failure is not None:
         raise LastCheckpointLost(f"{folder.path} is finished, and its last checkpoint is not written: {keeper.failure}")
     return Run(folder.path)
@@ -176,36 +176,36 @@ def _ready(config: Config, check: bool) -> _Ready:
     return _Ready(config, check, world, model, {**checked(methods)} if check else methods, provenance(config.device))
 
 
-def _go_on(ready: _Ready, start: Saved | None, stop: Stop, on_progress: OnProgress | None) -> Checkpointing:
+def _go_on(ready: _Ready, terms: Terms, stop: Stop, on_progress: OnProgress | None) -> Checkpointing:
     """Train to the end, by way of as many rollbacks as the config allows."""
     folder = RunFolder(run_path(ready.config))
     rollbacks = Rollbacks(ready.config.guard.rollbacks, ready.config.seed)
     while True:
+        start = starting_point(folder, ready.config, ready.about, terms)
         try:
-            return _train(ready, start, rollbacks, stop, on_progress)
+            return _train(ready, Beginning(folder, ready.config, ready.about, start), rollbacks, stop, on_progress)
         except NumericalError as fault:
             rollbacks.hold(fault, folder)
         ready = _ready(ready.config, ready.check)
-        start = starting_point(folder, ready.config, ready.about)
 
 
 def _train(
-    ready: _Ready, start: Saved | None, rollbacks: Rollbacks, stop: Stop, on_progress: OnProgress | None
+    ready: _Ready, begin: Beginning, rollbacks: Rollbacks, stop: Stop, on_progress: OnProgress | None
 ) -> Checkpointing:
-    config, folder = ready.config, RunFolder(run_path(ready.config)).create()
-    folder.write_config(config.plain())
-    folder.write_about({**ready.about} | {"status": "running"})
+    config, folder = ready.config, begin.folder.create()
+    if begin.start is None:
+        begin()
     board = TensorBoardSink(folder, config.plain(), config.tasks, config.steps_per_task)
     metrics = MetricsFile(folder.metrics)
     recorder = Recorder([metrics, board])
-    leave = partial(_leave, ready, rollbacks, recorder, time.time())
+    leave = partial(_leave, ready, begin, rollbacks, recorder, time.time())
     try:
         ready.model.set_logger(logger_into(recorder))
         with plasticity_of(config, ready.methods, recorder) as plasticity:
             attached = callbacks(config, folder, recorder, on_progress, plasticity)
-            parts = parts_of(ready.model, [*attached, board], rollbacks)
-            keeper = _keeper(ready, parts, metrics, start, stop)
-            _learn(ready.model, config, [*attached, keeper], start)
+            parts = parts_of(ready.model, attached, rollbacks.of(ready.model))
+            keeper = _keeper(begin, parts, board, metrics, stop)
+            _learn(ready.model, config, [keeper.at_the_end(), *attached, keeper], begin.start)
         board.finish(_summary(Run(folder.path)))
     except BaseException as error:
         with suppress(OSError):  # what went wrong first is told
@@ -215,30 +215,35 @@ def _train(
     return keeper
 
 
-def _leave(ready: _Ready, rollbacks: Rollbacks, recorder: Recorder, started: float, status: str) -> None:
-    """Close everything, whatever else cannot be closed, and note how the run ended."""
+def _leave(
+    ready: _Ready, begin: Beginning, rollbacks: Rollbacks, recorder: Recorder, started: float, status: str
+) -> None:
+    """Close everything, whatever else cannot be closed, and note how the run ended, if it had begun."""
     ended = {"status": status, "wall_seconds": round(time.time() - started, 1)}
     told = _checked_calls(ready.methods) | _went_back(rollbacks)
     with ExitStack() as leaving:
-        leaving.callback(RunFolder(run_path(ready.config)).write_about, {**ready.about} | ended | told)
+        if begin.done:
+            leaving.callback(begin.folder.write_about, {**ready.about} | ended | told)
         leaving.callback(ready.world.close)
         leaving.callback(recorder.close)
 
 
 def _keeper(
-    ready: _Ready, parts: Mapping[str, Part], metrics: MetricsFile, start: Saved | None, stop: Stop
+    begin: Beginning, parts: Mapping[str, Part], board: TensorBoardSink, metrics: MetricsFile, stop: Stop
 ) -> Checkpointing:
     """Make what keeps checkpoints: of all parts, and of how long the files of lines are."""
-    folder = RunFolder(run_path(ready.config))
+    folder = begin.folder
     offsets = {"metrics": metrics.offset, "spectra": SpectraFile(folder.spectra).offset}
     return Checkpointing(
         folder.checkpoints,
         parts,
+        views={type(board).__name__: board},
         files=lambda: {name: offset() for name, offset in offsets.items()},
-        about=facts(ready.about),
+        about=facts(begin.about),
         stop=stop,
-        start=start,
-        **ready.config.checkpoint.model_dump(),
+        start=begin.start,
+        taken_back=begin,
+        **begin.config.checkpoint.model_dump(),
     )
 
 

@@ -16,6 +16,7 @@ from lopgym.agents.anatomy import anatomy_of
 from lopgym.agents.weights import load_weights
 from lopgym.record import RunFolder
 from lopgym.seeding import derive
+from lopgym.store import CheckpointError
 from lopgym.studies.checks import beyond_weights
 from lopgym.studies.compose import Config, from_file
 from lopgym.studies.foreign_zip import first_line, load_trusted
@@ -25,12 +26,6 @@ from lopgym.studies.run import build_mitigations, build_model
 from lopgym.studies.worlds import still_world, training_world, world_options
 
 _TASK = re.compile(r"task-(\d+)\.npz")
-
-
-class CheckpointError(Exception):
-    """There is no checkpoint, or it cannot be read, or it is of another network."""
-
-    exit_code = 3
 
 
 class DivergedError(Exception):
@@ -95,11 +90,11 @@ def _read(
     path: Path, task: int | None, env: str | None, trusted: bool, allow_import: Collection[str] | None
 ) -> Subject:
     if not path.exists():
-        raise CheckpointError(f"{path} does not exist")
+        raise CheckpointError(path, "does not exist")
     if path.suffix == ".zip":
         if task is not None:
             raise ValueError(f"--task {task}: a zip knows no tasks; it is looked at in its world as that begins")
-        return _of_zip(path, env, trusted)
+        return _of_zip(path, env, trusted, allow_import)
     if env is not None:
         raise ValueError(f"--env {env}: a run knows its world; the option is for zips of Stable-Baselines3")
     if is_imported(path):
@@ -118,20 +113,20 @@ def weights_in(path: Path, task: int | None = None) -> tuple[RunFolder, Path, in
     """
     folder = RunFolder(path)
     if not folder.config.exists():
-        raise CheckpointError(f"{path} is not a run folder: it has no config.yaml")
+        raise CheckpointError(path, "is not a run folder: it has no config.yaml")
     kept = sorted(int(match[1]) for file in folder.checkpoints.glob("*") if (match := _TASK.fullmatch(file.name)))
     if not kept:
-        raise CheckpointError(f"{path} has kept no weights: the run ended before its first task did")
+        raise CheckpointError(path, "has kept no weights: the run ended before its first task did")
     task = kept[-1] if task is None else task
     if task not in kept:
-        raise CheckpointError(f"{path} has no weights of task {task}; it has those of tasks {kept[0]} to {kept[-1]}")
+        raise CheckpointError(path, f"has no weights of task {task}; it has those of tasks {kept[0]} to {kept[-1]}")
     return folder, folder.checkpoints / f"task-{task}.npz", task
 
 
 def _of_checkpoint(path: Path, task: int | None) -> tuple[RunFolder, Path, int]:
     folder = RunFolder(path.absolute().parent.parent)
     if not folder.config.exists():
-        raise CheckpointError(f"{path} is not in a run folder: {folder.config} does not exist")
+        raise CheckpointError(path, f"is not in a run folder: {folder.config} does not exist")
     named = _TASK.fullmatch(path.name)
     if task is None and named is None:
         raise ValueError(f"{path.name} does not say its task: --task K, the world to look at it in")
@@ -164,7 +159,7 @@ def _held(config: Config, task: int, moment: Moment, seed: int) -> Config:
 
 
 def _load(model: Any, weights: Path) -> None:
-    damaged = CheckpointError(f"{weights} is damaged: it holds no readable arrays")
+    damaged = CheckpointError(weights, "is damaged: it holds no readable arrays")
     if not zipfile.is_zipfile(weights):  # an .npz is one
         raise damaged
     try:
@@ -172,14 +167,14 @@ def _load(model: Any, weights: Path) -> None:
     except (zipfile.BadZipFile, ValueError, KeyError, EOFError):
         raise damaged from None
     except RuntimeError as error:
-        raise CheckpointError(f"{weights} does not fit the run's config: {first_line(error)}") from None
+        raise CheckpointError(weights, f"does not fit the run's config: {first_line(error)}") from None
     normalizer = model.get_vec_normalize_env()
     if normalizer is not None:
         normalizer.training = False
 
 
-def _of_zip(path: Path, env: str | None, trusted: bool) -> Subject:
-    model = load_trusted(path, env, trusted=trusted)
+def _of_zip(path: Path, env: str | None, trusted: bool, allow_import: Collection[str] | None) -> Subject:
+    model = load_trusted(path, env, trusted=trusted, allow_import=allow_import)
     return Subject(f"{path.name} in {env}", model, 0, None, None, path.with_suffix(".probe"))
 
 

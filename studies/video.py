@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +11,14 @@ import gymnasium as gym
 import imageio.v3 as imageio
 import numpy as np
 import torch
+from stable_baselines3.common.vec_env import VecEnv
 
 from lopgym.agents.weights import load_weights
 from lopgym.envs.show_drift import ShowDrift
 from lopgym.seeding import derive
 from lopgym.studies.checks import beyond_weights
 from lopgym.studies.compose import Config, from_file
-from lopgym.studies.moments import read_moment
+from lopgym.studies.moments import Moment, read_moment
 from lopgym.studies.run import build_mitigations, build_model
 from lopgym.studies.subjects import weights_in
 from lopgym.studies.worlds import single_world, still_world, training_world
@@ -62,26 +64,26 @@ def record(
     folder, weights, _ = weights_in(path, task)
     _check(out)
     config = from_file(folder.config, allow_import=allow_import)
-    torch.set_num_threads(1)
     if kind := beyond_weights(config):
         raise ValueError(f"{path}: {kind} adds to the network what is not in its weights; they are half of the agent")
-    world = training_world(config)
-    model = build_model(config, world, build_mitigations(config))
-    load_weights(model, weights)
     moment = read_moment(folder.metrics, (task + 1) * config.steps_per_task)
-    still = still_world(config, task, moment)
-    stage = _stage(config, still)
-    options = {"episode": moment.episode} if "episode" in still["clocks"].values() else None
-    frames = _play(model, stage, episodes, derive(config.seed, "video", task), options)
-    imageio.imwrite(out, np.stack(frames), fps=stage.metadata["render_fps"], macro_block_size=2)
-    world.close()
-    stage.close()
+    with closing(training_world(config)) as world, closing(_stage(config, task, moment)) as stage:
+        options = {"episode": moment.episode} if "episode" in config.env.clocks.values() else None
+        frames = _play(_agent(config, world, weights), stage, episodes, derive(config.seed, "video", task), options)
+        imageio.imwrite(out, np.stack(frames), fps=stage.metadata["render_fps"], macro_block_size=2)
     return out
 
 
-def _stage(config: Config, still: Mapping[str, Any]) -> ShowDrift:
+def _agent(config: Config, world: VecEnv, weights: Path) -> Any:
+    torch.set_num_threads(1)
+    model = build_model(config, world, build_mitigations(config))
+    load_weights(model, weights)
+    return model
+
+
+def _stage(config: Config, task: int, moment: Moment) -> ShowDrift:
     try:
-        return ShowDrift(single_world(config, **still, render_mode="rgb_array"))
+        return ShowDrift(single_world(config, **still_world(config, task, moment), render_mode="rgb_array"))
     except gym.error.Error as error:
         raise NoPictureError(str(error)) from None
 

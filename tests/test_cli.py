@@ -9,18 +9,22 @@ import subprocess
 import sys
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from typer.testing import CliRunner, Result
 
+from lopgym.envs.snapshot import StateError
 from lopgym.studies import cli
 from lopgym.studies.completion import choices, complete
 from lopgym.studies.config import entries
 from lopgym.studies.doctor import trouble_writing
+from lopgym.studies.faults import ConfigError
 from lopgym.studies.listing import LISTS, rows, text
+from lopgym.studies.resume import CannotResume
+from tests.living import LOPGYM
 
-LOPGYM = Path(sys.executable).with_name("lopgym")
 SMALL = ["study=catch_dqn", "tasks=2", "steps_per_task=160", "agent.learning_starts=20", "evaluation.episodes=2"]
 
 
@@ -174,6 +178,50 @@ def test_a_bug_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
     result = _run("train", *SMALL, "--quiet")
     assert result.exit_code == 1
     assert isinstance(result.exception, ZeroDivisionError)
+
+
+def test_a_bug_of_a_run_that_goes_on_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A value that is wrong deep inside was typed by nobody; what the user can mend has a code of its own."""
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise ValueError("deep inside")
+
+    monkeypatch.setattr("lopgym.studies.run.resume", fail)
+    assert isinstance(_run("resume", "run", "--quiet").exception, ValueError)
+    assert (ConfigError.exit_code, CannotResume.exit_code, StateError.exit_code) == (2, 3, 3)
+    assert _refused("resume", "run", "=3").startswith("error: ")
+
+
+LINES = SimpleNamespace(lines=["a line"])
+PRINTING: dict[str, tuple[list[str], str, Any]] = {
+    "record": (["run", "--task", "0"], "video.record", "a line"),
+    "probe": (["run"], "probe_command.probe", ["a line"]),
+    "export": (["run"], "exporting.export", LINES),
+    "import-sb3": (["its.zip"], "importing.import_sb3", LINES),
+    "doctor": ([], "doctor.examine", [("a", "line")]),
+    "list": (["envs"], "listing.text", "a line"),
+}
+
+
+@pytest.mark.parametrize("command", PRINTING)
+def test_nobody_needs_to_read_what_is_said(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every result goes by the one way on which a pipe without a reader is no error."""
+    words, does, result = PRINTING[command]
+    said: list[object] = []
+    monkeypatch.setattr(cli, "say", said.append)
+    monkeypatch.setattr(f"lopgym.studies.{does}", lambda *_, **__: result)
+    ended = _run(command, *words)
+    assert (ended.exit_code, ended.stdout) == (0, ""), ended.output
+    assert len(said) == 1
+
+
+def test_a_pipe_without_a_reader_is_no_error() -> None:
+    """`lopgym doctor | true`: it has done its work."""
+    reads, writes = os.pipe()
+    os.close(reads)
+    done = subprocess.run([str(LOPGYM), "doctor"], stdout=writes, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writes)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_what_is_not_there_is_told(tmp_path: Path) -> None:

@@ -6,9 +6,7 @@ import dataclasses
 import io
 import json
 import math
-import os
 import re
-import time
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +23,7 @@ from lopgym.studies.parallel import RunsFailed, run_all
 from lopgym.studies.progress import Progress, display
 from lopgym.studies.verdict import Thresholds, verdict
 from tests import synthetic
+from tests.living import gone, reads_proc
 
 GOOD = [0.6, 0.6, 0.6, 0.6]
 RETURNS = st.floats(-1, 1)
@@ -209,6 +208,7 @@ def test_one_that_fails_is_named_and_the_others_finish(jobs: Any) -> None:
     assert "\n" not in str(caught.value)
 
 
+@reads_proc
 def test_ctrl_c_ends_the_workers(jobs: Any, tmp_path: Path) -> None:
     """An exception on this side, as Ctrl-C is, leaves no process behind."""
 
@@ -218,18 +218,7 @@ def test_ctrl_c_ends_the_workers(jobs: Any, tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         run_all({"a": {"here": str(tmp_path / "pid")}}, 1, stop, work=jobs.hang)
     pid = int((tmp_path / "pid").read_text())
-    end = time.monotonic() + 10
-    while _alive(pid) and time.monotonic() < end:
-        time.sleep(0.05)
-    assert not _alive(pid)
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
+    assert gone([pid])
 
 
 def test_no_workers_are_refused() -> None:

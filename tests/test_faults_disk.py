@@ -5,12 +5,12 @@ from __future__ import annotations
 import builtins
 import errno
 import io
+import json
 import os
 import re
 import resource
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -25,16 +25,18 @@ from typer.testing import CliRunner, Result
 from lopgym.record import RunFolder, repeatable
 from lopgym.store import load, newest
 from lopgym.studies import checkpointing, cli
+from tests.living import LOPGYM
 from tests.stored import same
 
 RUN = (
     "--quiet study=catch_dqn variant=small tasks=2 steps_per_task=160 report_every=40 probes=none "
     "evaluation.every=0 agent.hidden=[8] agent.learning_starts=20 checkpoint.every=80 checkpoint.keep=9"
 )
+LARGE = RUN.replace("agent.hidden=[8]", "agent.hidden=[64]")  # its checkpoints are larger than all else
 ALL = (80, 160, 240, 320)  # steps of its checkpoints
 NO_ROOM = "No space left on device"
 EVER = range(10**6)
-_OPEN = open
+_OPEN = builtins.open
 
 
 class Device:
@@ -80,9 +82,6 @@ class _Raw(io.FileIO):
         return super().write(self._device.take(memoryview(data).cast("B")))
 
 
-_OPEN = builtins.open
-
-
 @contextmanager
 def on(device: Device) -> Iterator[Device]:
     """Let a device hold its files while the block runs; it must have refused something by then."""
@@ -98,9 +97,9 @@ def command(*words: object) -> Result:
     return CliRunner().invoke(cli.app, [*map(str, words)])
 
 
-def train(runs: Path) -> Result:
+def train(runs: Path, run: str = RUN) -> Result:
     """Train the run of these tests, or let it go on."""
-    return command("train", *RUN.split(), f"runs_dir={runs}")
+    return command("train", *run.split(), f"runs_dir={runs}")
 
 
 def folder_in(runs: Path) -> RunFolder:
@@ -240,11 +239,11 @@ def test_going_on_upon_a_full_disk_loses_nothing(match: str, room: int, half: Pa
 
 @pytest.mark.fault("F5")
 @pytest.mark.matrix
-@pytest.mark.parametrize("tenths", range(20))
-def test_wherever_the_room_ends_nothing_good_is_lost(tenths: int, tmp_path: Path, whole: Path) -> None:
+@pytest.mark.parametrize("twentieths", range(20))
+def test_wherever_the_room_ends_nothing_good_is_lost(twentieths: int, tmp_path: Path, whole: Path) -> None:
     """All files of a run on one disk, which is full after so many twentieths of what the run writes."""
     files = [path for path in folder_in(whole).path.rglob("*") if path.is_file()]
-    with on(Device("*/seed-0/*", sum(path.stat().st_size for path in files) * tenths // 20)):
+    with on(Device("*/seed-0/*", sum(path.stat().st_size for path in files) * twentieths // 20)):
         ended = train(tmp_path)
     assert ended.exit_code in {4, 6}, ended.stderr
     assert [line for line in ended.stderr.splitlines() if NO_ROOM not in line] == []
@@ -260,17 +259,29 @@ def test_wherever_the_room_ends_nothing_good_is_lost(tenths: int, tmp_path: Path
 @pytest.mark.slow
 def test_a_run_whose_last_checkpoint_the_system_refuses_ends_with_code_6(tmp_path: Path) -> None:
     """The command itself, in a process that the system lets write no file as large as a checkpoint."""
-    limit = partial(resource.setrlimit, resource.RLIMIT_FSIZE, (40_000, 40_000))
-    words = [str(Path(sys.executable).with_name("lopgym")), "train", *RUN.split(), f"runs_dir={tmp_path}"]
-    ran = subprocess.run(words, preexec_fn=limit, capture_output=True, text=True, timeout=300, check=False)
+    assert train(tmp_path / "whole", LARGE).exit_code == 0
+    most = _between_others_and_checkpoints(folder_in(tmp_path / "whole"))
+    limit = partial(resource.setrlimit, resource.RLIMIT_FSIZE, (most, most))
+    words = [LOPGYM, "train", *LARGE.split(), f"runs_dir={tmp_path / 'runs'}"]
+    env = os.environ | {"PYTHONDONTWRITEBYTECODE": "1"}  # half of which would be found by whoever comes next
+    ran = subprocess.run(words, preexec_fn=limit, env=env, capture_output=True, text=True, timeout=300, check=False)
     assert ran.returncode == 6, ran.stderr
-    path = folder_in(tmp_path).path
+    path = folder_in(tmp_path / "runs").path
     *warnings, last = ran.stderr.splitlines()
-    assert [line[:30] for line in warnings] == [f"warning: no checkpoint at step {step}"[:30] for step in ALL]
+    assert [line.split(": ")[1] for line in warnings] == [f"no checkpoint at step {step}" for step in ALL]
     said = f"error: {path} is finished, and its last checkpoint is not written: "
     assert last == f"{said}{path}/checkpoints/ckpt-{ALL[-1]:012d}: File too large"
-    assert folder_in(tmp_path).finished
-    assert_tidy(tmp_path)
+    assert RunFolder(path).finished
+    assert_tidy(tmp_path / "runs")
+
+
+def _between_others_and_checkpoints(folder: RunFolder) -> int:
+    """Return a size that every file of a run has room in, and no checkpoint's arrays have: amid a wide gap."""
+    arrays = [path.stat().st_size for path in folder.checkpoints.glob("*/arrays.npz")]
+    others = [path.stat().st_size for path in folder.path.rglob("*") if path.is_file() and path.name != "arrays.npz"]
+    assert len(arrays) == len(ALL)
+    assert 1.5 * max(others) < min(arrays), "an option for more weights makes the gap wider"
+    return (max(others) + min(arrays)) // 2
 
 
 # Disks that refuse otherwise
@@ -320,6 +331,56 @@ def _then_delete(
     return done
 
 
+class Remounted(Device):
+    """What holds the runs: when it has taken `room` bytes, it can only be read, as a disk that has erred.
+
+    No file of it can be written any more, be it open, and none is made, moved or deleted.
+    """
+
+    def __init__(self, room: int) -> None:
+        """Be writable, so far."""
+        super().__init__("*/runs/*", room, errno.EROFS)
+
+    def open(self, file: Any, mode: str = "r", *how: Any, **options: Any) -> Any:
+        """Open as the builtin does; what can only be read, for reading."""
+        if mode[0] != "r" or "+" in mode:
+            self.hold(file)
+        return super().open(file, mode, *how, **options)
+
+    def open_as_os(self, real: Callable[..., int], path: Any, flags: int, *how: Any, **options: Any) -> int:
+        """Open as `os.open` does."""
+        if flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT):
+            self.hold(path)
+        return real(path, flags, *how, **options)
+
+    def change(self, real: Callable[..., Any], path: Any, *rest: Any, **how: Any) -> Any:
+        """Do what a function of `os` does that changes folders."""
+        self.hold(path, how.get("dir_fd"))
+        return real(path, *rest, **how)
+
+    def hold(self, path: Any, folder: int | None = None) -> None:
+        """Refuse to change what is at a path, or below an open folder: only `rmtree` names it so, and only on here.
+
+        Raises:
+            OSError: this can only be read.
+        """
+        here = isinstance(path, str | os.PathLike) and fnmatch(os.fspath(path), self.match)
+        if not self.room and (here or folder is not None):
+            self.refused += 1
+            raise OSError(self.number, os.strerror(self.number), os.fspath(path))
+
+
+@contextmanager
+def remounted(room: int) -> Iterator[None]:
+    """Let the runs lie where nothing can be written when `room` bytes have been."""
+    disk = Remounted(room)
+    with on(disk), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "open", partial(disk.open_as_os, os.open))
+        for name in ("mkdir", "rename", "replace", "unlink", "remove", "rmdir", "truncate"):
+            patch.setattr(os, name, partial(disk.change, getattr(os, name)))
+        yield
+
+
 @dataclass(frozen=True)
 class Refused:
     """A disk that refuses.
@@ -337,7 +398,7 @@ class Refused:
 
 NO_PERMISSION, READ_ONLY, ERRS = errno.EACCES, errno.EROFS, errno.EIO
 REFUSED = {
-    "a disk that can only be read": Refused(
+    "a disk that can only be read, before": Refused(
         partial(refusing, READ_ONLY, "*/runs/*", "mkdir", "open", "rename", "replace", "unlink"),
         4,
         "Read-only file system",
@@ -349,10 +410,10 @@ REFUSED = {
         partial(refusing, NO_PERMISSION, "*/.tmp-ckpt-*", "mkdir", which=EVER[1:]), 6, "Permission denied (.tmp-"
     ),
     "a device that errs at metrics.jsonl": Refused(
-        partial(on, Device("*/metrics.jsonl", 1000, ERRS)), 4, "Input/output error: '{path}/metrics.jsonl'"
+        lambda: on(Device("*/metrics.jsonl", 1000, ERRS)), 4, "Input/output error: '{path}/metrics.jsonl'"
     ),
     "a device that errs at checkpoints": Refused(
-        partial(on, Device("*/.tmp-ckpt-*", 100_000, ERRS)), 6, "ckpt-000000000320: Input/output error"
+        lambda: on(Device("*/.tmp-ckpt-*", 100_000, ERRS)), 6, "ckpt-000000000320: Input/output error"
     ),
     "checkpoints taken away": Refused(partial(taken_away, lambda root: root), 4, "No such file or directory: '{path}/"),
     "the run taken away": Refused(
@@ -379,6 +440,41 @@ def test_a_disk_that_refuses_is_told_in_a_line(case: str, tmp_path: Path, whole:
     if refused.code == 4:
         assert train(runs).exit_code == 0
     assert_equal(runs, whole)
+
+
+@pytest.mark.fault("F6")
+@pytest.mark.parametrize(
+    ("share", "kept"),
+    [
+        pytest.param(0.01, 0, marks=pytest.mark.matrix),
+        pytest.param(0.3, 1, marks=pytest.mark.slow),
+        pytest.param(0.85, 3, marks=pytest.mark.matrix),
+    ],
+)
+def test_a_disk_that_can_only_be_read_from_then_on(share: float, kept: int, tmp_path: Path, whole: Path) -> None:
+    """A line says so; what was half written then stays, and so does the lock, and neither is in the way afterwards."""
+    runs = tmp_path / "runs"
+    runs.mkdir()
+    folder, size = folder_in(runs), sum(path.stat().st_size for path in whole.rglob("*") if path.is_file())
+    with remounted(int(share * size)):
+        ended = train(runs)
+    lines = ended.stderr.splitlines()
+    assert (ended.exit_code, ended.stderr.count("error: ")) == (4, 1), ended.stderr
+    assert lines[-1].startswith(f"error: [Errno 30] Read-only file system: '{folder.path}/")
+    assert all(line.startswith("warning: ") and "Read-only file system" in line for line in lines[:-1]), ended.stderr
+    assert checkpoints_in(runs) == ALL[:kept]
+    _leave_to_the_dead(folder.path / "run.lock")
+    again = train(runs)
+    assert (again.exit_code, "its lock is taken over" in again.stderr) == (0, True), again.stderr
+    assert_tidy(runs)
+    assert_equal(runs, whole)
+
+
+def _leave_to_the_dead(lock: Path) -> None:
+    """Let a lock be of a process that is gone, as the one is that could not delete it: here that is this one."""
+    owner = json.loads(lock.read_text())
+    assert owner["pid"] == os.getpid()
+    lock.write_text(json.dumps(owner | {"pid": 2**22 + 1}))
 
 
 @pytest.mark.fault("F6")

@@ -24,6 +24,7 @@ from lopgym.record import RunFolder
 from lopgym.store import STAGES, load, newest
 from lopgym.studies.compose import Config, from_keywords
 from lopgym.studies.run import Run, run_path
+from tests.fault_table import MINUTES
 from tests.runs import KILLED, Lives, assert_same, last, reached
 
 EVERY, TASK = 96, 384
@@ -123,9 +124,9 @@ def _marked(name: str, seed: object, *fast_or_slow: set[tuple[str, Any]]) -> lis
 def _kills(config: Config, luck: np.random.Generator) -> list[dict[str, Any]]:
     """Draw when a run is killed: two to four times while it trains, and once while it starts."""
     total = config.tasks * config.steps_per_task
-    steps = sorted(luck.integers(1, int(0.9 * total), size=luck.integers(2, 5)))
+    steps = sorted(luck.integers(1, int(0.6 * total), size=luck.integers(2, 5)))  # however fast: before its end
     kills = [{"step": int(step), "wait": luck.uniform(0, 0.04)} for step in steps]
-    return [*kills[:1], {"step": 0, "wait": luck.uniform(0, 0.5)}, *kills[1:]]
+    return [*kills[:1], {"step": 0, "wait": luck.uniform(0, 0.2)}, *kills[1:]]
 
 
 def _redone(folder: RunFolder) -> int:
@@ -320,9 +321,9 @@ def _checkpoints(runs: Path) -> set[Path]:
     return {*runs.glob("*/*/*/checkpoints/ckpt-*")}
 
 
-def _due(life: Process, span: float, runs: Path, kept: set[Path]) -> bool:
+def _due(life: Process, span: float, runs: Path, kept: set[Path], end: float) -> bool:
     """Whether a life has lasted so long, and got somewhere: a machine may be so busy that it hardly begins."""
-    return life.age > span and _checkpoints(runs) != kept
+    return time.monotonic() > end or (life.age > span and _checkpoints(runs) != kept)
 
 
 def _lives(killed: Path, words: list[str], between: tuple[float, float], end: float, whole: Process) -> list[Process]:
@@ -333,7 +334,7 @@ def _lives(killed: Path, words: list[str], between: tuple[float, float], end: fl
         kept = _checkpoints(killed)
         order = ["resume", str(_only(killed).path)] if kept else train
         life, span = Process(order, killed.with_suffix(".txt")), luck.uniform(*between)
-        code = life.live(partial(_due, life, span, killed, kept), whole)
+        code = life.live(partial(_due, life, span, killed, kept, end), whole)
         life.kill()
         lives.append(life)
         if code is not None:
@@ -356,6 +357,7 @@ def _soaked(folder: Path, minutes: float, between: tuple[float, float]) -> int:
         assert whole.live(lambda: whole.age > 60 * (3 * minutes + 5)) == 0, whole.log.read_text()[-2000:]
     finally:
         whole.kill()
+    assert len(lives) > 2, "hardly killed"
     one, other = _only(folder / "whole"), _only(folder / "killed")
     _write_down(folder / "soak.json", [whole, *lives], {"whole": _size(one.path), "killed": _size(other.path)})
     assert_same(Run(one.path), Run(other.path))
@@ -400,14 +402,16 @@ def test_growth_would_be_seen(values: list[float], expected: bool) -> None:
     assert grows(values) is expected
 
 
-@pytest.mark.fault("F16")
 @pytest.mark.parametrize(
     ("minutes", "between"),
     [
         pytest.param(1.0, (12.0, 24.0), id="a minute", marks=pytest.mark.slow),
-        pytest.param(float(os.environ.get("SOAK_MINUTES", 60)), (20.0, 60.0), id="long", marks=pytest.mark.matrix),
+        pytest.param(float(MINUTES), (20.0, 60.0), id="long", marks=[pytest.mark.matrix, pytest.mark.fault("F16")]),
     ],
 )
 def test_soak(minutes: float, between: tuple[float, float], tmp_path: Path, survived: Callable[[int], None]) -> None:
-    """The command line goes on after each kill; all is equal in the end; disk, memory and open files are bounded."""
+    """The command line goes on after each kill; all is equal in the end; disk, memory and open files are bounded.
+
+    Of a minute only the disk is looked at: there is nothing to say about growth.
+    """
     survived(_soaked(tmp_path, minutes, between))

@@ -364,11 +364,8 @@ RUNS = {
     "ppo-CartPole": f"{WORLD} {PPO} env.id=CartPole-v1",
     "ppo-Pendulum": f"{WORLD} {PPO} env.id=Pendulum-v1 normalize.rewards=true",
 }
-EVERY, WRONG_FROM, LAST_GOOD = (
-    80,
-    170,
-    160,
-)  # env steps: between checkpoints, the first that is wrong, what is kept then
+# Env steps: between checkpoints, the first that is wrong, what is kept then.
+EVERY, WRONG_FROM, LAST_GOOD = 80, 170, 160
 PASSES = {"dqn-Catch": 150, "ppo-CartPole": 9, "ppo-Pendulum": 9}  # of gradients, before the one that is poisoned
 
 

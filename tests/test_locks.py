@@ -7,6 +7,7 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -150,6 +151,50 @@ def test_what_is_no_lock_is_refused(tmp_path: Path, plant: Callable[[Path], Any]
     plant(tmp_path / NAME)
     assert f"{tmp_path / NAME} cannot be read as a lock" in _refusal(tmp_path)
     assert os.path.lexists(tmp_path / NAME)
+
+
+def test_a_lock_that_is_let_go_of_as_it_is_read_is_free(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever held it ended between two looks at it."""
+    _write(tmp_path)
+    read = Path.open
+
+    def late(path: Path, mode: str = "r", **how: Any) -> Any:
+        if mode == "rb":
+            path.unlink()
+        return read(path, mode, **how)
+
+    monkeypatch.setattr(Path, "open", late)
+    lines: list[str] = []
+    with locked(tmp_path, say=lines.append):
+        monkeypatch.undo()
+        assert (tmp_path / NAME).exists()
+    assert lines == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no flock")
+def test_a_lock_is_let_go_of_when_nobody_judges_it(tmp_path: Path) -> None:
+    """Between reading a lock and deleting it, it could have become somebody else's."""
+    import fcntl
+
+    held, done = threading.Event(), threading.Event()
+
+    def holds() -> None:
+        with locked(tmp_path):
+            held.set()
+            done.wait()
+
+    holder = threading.Thread(target=holds)
+    holder.start()
+    held.wait()
+    judge = os.open(tmp_path, os.O_RDONLY)
+    fcntl.flock(judge, fcntl.LOCK_EX)
+    done.set()
+    holder.join(0.3)
+    assert holder.is_alive()
+    assert (tmp_path / NAME).exists()
+    os.close(judge)
+    holder.join()
+    assert not (tmp_path / NAME).exists()
 
 
 def test_of_several_that_want_a_stale_lock_one_gets_it(tmp_path: Path) -> None:

@@ -30,8 +30,6 @@ from lopgym.studies.config import entries
 from lopgym.studies.progress import Progress
 from lopgym.studies.run import Run, execute
 
-pytestmark = pytest.mark.fault("F14")
-
 # Units that fall silent at random and units that are replaced by what they say: probes could disturb both.
 EVERY_STUDY: dict[str, Any] = {
     "tasks": 2,
@@ -249,12 +247,14 @@ def _assert_unnoticed(study: str, on: Mapping[str, Observer]) -> None:
     assert _digest(watched) == _unwatched(study)
 
 
+@pytest.mark.fault("F14")
 @pytest.mark.parametrize("study", AGENTS)
 def test_all_at_once_are_not_noticed(study: str) -> None:
     """Everything of the registry of observers that there is, at work in one run."""
     _assert_unnoticed(study, OBSERVERS)
 
 
+@pytest.mark.fault("F14")
 @pytest.mark.matrix
 @pytest.mark.parametrize("study", AGENTS)
 @pytest.mark.parametrize("name", OBSERVERS)
@@ -263,12 +263,14 @@ def test_who_looks_on_is_not_noticed(name: str, study: str) -> None:
     _assert_unnoticed(study, {name: OBSERVERS[name]})
 
 
+@pytest.mark.fault("F14")
 @pytest.mark.parametrize("name", ["journal", *(pytest.param(name, marks=pytest.mark.matrix) for name in OBSERVERS)])
 def test_who_looks_on_at_separate_copies_is_not_noticed(name: str) -> None:
     """In a world of Gymnasium's, whose copies have journals, of which checkpoints are made."""
     _assert_unnoticed("custom", {one: OBSERVERS_OF_CUSTOM[one] for one in (name, "journal")})
 
 
+@pytest.mark.fault("F14")
 @pytest.mark.matrix
 @pytest.mark.parametrize("study", AGENTS)
 @pytest.mark.parametrize("name", [entry.name for entry in probes])

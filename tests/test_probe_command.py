@@ -238,7 +238,7 @@ def test_a_rollout_becomes_the_fresh_networks_own(zipped: Path) -> None:
     ("words", "said", "code"),
     [
         ((), "say what to look into", 2),
-        (("nowhere",), "nowhere does not exist", 3),
+        (("nowhere",), "nowhere: does not exist", 3),
         (("nowhere", "--calibrate", "catch_dqn"), "say what to look into", 2),
         (("--calibrate", "catch_dqm"), "did you mean 'catch_dqn'?", 2),
         (("{run}", "--task", "7"), "has no weights of task 7; it has those of tasks 0 to 1", 3),

@@ -10,11 +10,13 @@ import pytest
 from typer.testing import CliRunner
 
 from lopgym.record import RunFolder
+from lopgym.store import CheckpointError, save
 from lopgym.studies import cli
 from lopgym.studies.compose import from_keywords
 from lopgym.studies.progress import Progress
 from lopgym.studies.resume import CannotResume
-from lopgym.studies.run import execute, resume
+from lopgym.studies.run import LastCheckpointLost, execute, resume
+from tests.living import CutOff
 from tests.runs import apart, assert_same, last
 
 SMALL: dict[str, Any] = {"tasks": 3, "steps_per_task": 160, "probe_every": 40, "report_every": 40}
@@ -33,14 +35,10 @@ RUNS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
-class _CutOff(BaseException):
-    """What a run meets in the middle."""
-
-
 def _cut_off(after: int) -> Any:
     def watch(now: Progress) -> None:
         if now.step > after:
-            raise _CutOff
+            raise CutOff
 
     return watch
 
@@ -57,7 +55,7 @@ def test_a_run_that_is_cut_off_twice_equals_the_one_that_was_not(name: str, tmp_
     pieces = _config(name, tmp_path / "pieces")
     total = pieces.tasks * pieces.steps_per_task
     for after in (total // 3, 2 * total // 3):
-        with pytest.raises(_CutOff):
+        with pytest.raises(CutOff):
             execute(pieces, on_progress=_cut_off(after))
     went_on = execute(pieces)
     assert json.loads(went_on.folder.about.read_text())["status"] == "finished"
@@ -86,7 +84,7 @@ def test_a_run_that_was_cut_off_behind_its_last_checkpoint_is_finished(name: str
 def half(tmp_path: Path) -> RunFolder:
     """Return the folder of a run that was cut off behind some checkpoints."""
     config = _config("dqn", tmp_path)
-    with pytest.raises(_CutOff):
+    with pytest.raises(CutOff):
         execute(config, on_progress=_cut_off(300))
     (about,) = tmp_path.glob("*/*/*/run.json")
     return RunFolder(about.parent)
@@ -109,6 +107,62 @@ def test_what_is_finished_stays_as_it_is(half: RunFolder) -> None:
     assert half.metrics.read_bytes() == before
     with pytest.raises(FileExistsError, match="holds a run already"):
         execute(_config("dqn", half.path.parents[2]))
+
+
+def test_a_run_that_cannot_be_taken_back_is_left_as_it_is(
+    half: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half or finished: no line is cut off, no config and no status is another, and it goes on when it can."""
+
+    def fail(*_: object) -> None:
+        raise ValueError("of another world")
+
+    finished = execute(_config("dqn", tmp_path / "finished")).folder
+    for folder, changes in ((half, {}), (finished, {"tasks": 4})):
+        before = [path.read_bytes() for path in (folder.metrics, folder.config, folder.about)]
+        with monkeypatch.context() as patched:
+            patched.setattr("lopgym.studies.rollback.Rollbacks._take_back", fail)
+            with pytest.raises(CheckpointError, match="is not of this run: of another world"):
+                resume(folder.path, changes=changes)
+        assert [path.read_bytes() for path in (folder.metrics, folder.config, folder.about)] == before
+        assert resume(folder.path, changes=changes).folder.finished
+
+
+def test_a_checkpoint_that_cannot_be_made_ends_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the reason, such as a replay buffer beyond its limits: the run is finished, and that is told, too."""
+
+    def fail(root: Path, *_: object, **__: object) -> None:
+        raise CheckpointError(root, "too large")
+
+    monkeypatch.setattr("lopgym.studies.checkpointing.save", fail)
+    with pytest.raises(LastCheckpointLost, match=r"is finished, and its last checkpoint is not written: .* too large"):
+        execute(_config("dqn", tmp_path))
+
+
+def test_an_option_that_is_new_is_as_it_is_by_default(half: RunFolder) -> None:
+    """A run of before it was there goes on; with another value than that it would be another run."""
+    text = half.config.read_text()
+    assert "rollbacks: 0" in text
+    half.config.write_text("".join(line for line in text.splitlines(keepends=True) if "rollbacks" not in line))
+    assert resume(half.path).folder.finished
+
+
+@pytest.mark.parametrize("ends", [{"metrics": "7"}, {"metrics": -1}, {"metrics": None}, [], None], ids=str)
+def test_a_checkpoint_of_something_else_is_told(half: RunFolder, ends: Any) -> None:
+    """Whole, as its checksums say, and yet no run's."""
+    saved = last(half)
+    save(half.checkpoints, 400, saved.tree | {"files": ends}, about=saved.about, keep=1)
+    with pytest.raises(CannotResume, match="is a checkpoint of something else than a run"):
+        resume(half.path)
+
+
+@pytest.mark.slow
+def test_a_longer_run_does_not_show_where_it_was_to_end(tmp_path: Path) -> None:
+    """What methods count is recorded now and then, and at the end: that of before is taken back."""
+    changes = {"probe_every": 70, "tasks": 2}
+    shorter = execute(_config("dqn", tmp_path / "shorter", **changes))
+    longer = execute(_config("dqn", tmp_path / "longer", **changes | {"tasks": 3}))
+    assert_same(longer, resume(shorter.path, changes={"tasks": 3}))
 
 
 def test_another_config_is_refused(half: RunFolder) -> None:
@@ -149,6 +203,13 @@ def test_other_versions_are_told_and_refused_if_asked(
         resume(half.path, strict=True)
     assert resume(half.path).folder.finished
     assert "threads was 1 and is 7" in capsys.readouterr().err
+
+
+def test_numbers_that_look_alike_are_told_apart() -> None:
+    """By type, by sign, and where one is not a number."""
+    one = {"a": float("nan"), "b": 0.0, "c": 1, "d": [1.0]}
+    assert [*apart(one, one | {"d": [1.0]})] == []
+    assert {*apart(one, {"a": 5.0, "b": -0.0, "c": True, "d": [1]})} == {"/a", "/b", "/c", "/d/0"}
 
 
 @pytest.mark.parametrize("words", [["nowhere"], ["."]])

@@ -16,6 +16,7 @@ from lopgym.record import read_metrics, repeatable
 from lopgym.studies.compose import from_keywords
 from lopgym.studies.progress import Progress
 from lopgym.studies.run import Run, execute
+from tests.living import CutOff
 from tests.runs import assert_same
 
 FAULT_AT = 500  # env steps, behind the checkpoint of step 400
@@ -39,24 +40,24 @@ class _Spiteful(gym.Env[Any, Any]):
 
     observation_space = gym.spaces.Box(-np.inf, np.inf, (2,), np.float32)
     action_space = gym.spaces.Discrete(2)
-    when: ClassVar[Any] = staticmethod(lambda ones: False)
+    when: ClassVar[Any] = staticmethod(lambda luck: False)
 
     def __init__(self) -> None:
-        self._step, self._ones = 0, 0
+        self._step, self._luck = 0, 0
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         super().reset(seed=seed)
         if seed is not None:
-            self._step = self._ones = 0
+            self._step = self._luck = 0
         return self._seen(), {}
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
-        self._step, self._ones = self._step + 1, self._ones + int(action)
-        wrong = self._step == FAULT_AT and self.when(self._ones)
+        self._step, self._luck = self._step + 1, (31 * self._luck + int(action) + 1) % 65521
+        wrong = self._step == FAULT_AT and self.when(self._luck)
         return self._seen(), np.nan if wrong else float(action), False, self._step % 1000 == 0, {}
 
     def _seen(self) -> Any:
-        return np.array([self._step % 7, self._ones % 5], np.float32)
+        return np.array([self._step % 7, self._luck % 5], np.float32)
 
 
 @pytest.fixture(autouse=True)
@@ -75,13 +76,13 @@ def _config(runs: Path, rollbacks: int) -> Any:
     return from_keywords("custom", runs_dir=str(runs), variant="one", **SMALL | {"guard.rollbacks": rollbacks})
 
 
-def _ones(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+def _spite(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Let the world be spiteful to the first luck that it meets, and return what it met."""
     met: list[int] = []
 
-    def when(ones: int) -> bool:
-        met.append(ones)
-        return ones == met[0]
+    def when(luck: int) -> bool:
+        met.append(luck)
+        return luck == met[0]
 
     monkeypatch.setattr(_Spiteful, "when", staticmethod(when))
     return met
@@ -92,7 +93,7 @@ def test_a_run_goes_back_and_on_with_other_luck(
 ) -> None:
     """One line says so, and run.json keeps it; what was recorded up to the checkpoint stays, no step is there twice."""
     straight = _run(tmp_path / "peace", 1)
-    met = _ones(monkeypatch)
+    met = _spite(monkeypatch)
     run = _run(tmp_path / "spite", 1)
     assert len(set(met)) == 2
     (told,) = json.loads(run.folder.about.read_text())["rollbacks"]
@@ -109,7 +110,7 @@ def test_a_run_goes_back_and_on_with_other_luck(
 
 def test_a_run_that_may_not_go_back_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """By default it may not; and not more often than it may, whatever its luck; nor without a checkpoint."""
-    monkeypatch.setattr(_Spiteful, "when", staticmethod(lambda ones: True))
+    monkeypatch.setattr(_Spiteful, "when", staticmethod(lambda luck: True))
     for rollbacks in (0, 2):
         with pytest.raises(NumericalError, match="step 500"):
             _run(tmp_path / str(rollbacks), rollbacks)
@@ -120,22 +121,33 @@ def test_a_run_that_may_not_go_back_ends(tmp_path: Path, monkeypatch: pytest.Mon
         _run(tmp_path / "early", 1)
 
 
-class _CutOff(BaseException):
-    """What a run meets in the middle."""
+def test_the_first_random_steps_are_others_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of DQN's warm-up come from a stream of their own."""
+    met: list[int] = []
+
+    def when(luck: int) -> bool:
+        met.append(luck)
+        return True
+
+    monkeypatch.setattr(_Spiteful, "when", staticmethod(when))
+    monkeypatch.setitem(SMALL, "agent.learning_starts", 700)
+    with pytest.raises(NumericalError):
+        _run(tmp_path, 2)
+    assert len({*met}) == len(met) == 3
 
 
 @pytest.mark.parametrize("after", [500, 700])
 def test_a_run_that_went_back_goes_on_bit_for_bit(after: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Cut off before a checkpoint was written with the new luck, it goes back once more; after that, it knows."""
-    met = _ones(monkeypatch)
+    met = _spite(monkeypatch)
     whole = _run(tmp_path / "whole", 1)
 
     def watch(now: Progress) -> None:
         if now.step >= after and len(met) > 2:
-            raise _CutOff
+            raise CutOff
 
     config = _config(tmp_path / "pieces", 1)
     met[1:] = []
-    with pytest.raises(_CutOff):
+    with pytest.raises(CutOff):
         execute(config, on_progress=watch)
     assert_same(whole, execute(config))

@@ -17,9 +17,9 @@ import yaml
 import lopgym
 from lopgym.envs.show_drift import ShowDrift
 from lopgym.record import read_metrics, repeatable
+from lopgym.store import CheckpointError
 from lopgym.studies.compose import ConfigError, from_plain
 from lopgym.studies.run import Run
-from lopgym.studies.subjects import CheckpointError
 from lopgym.studies.video import record
 
 SMALL: dict[str, Any] = {"tasks": 2, "steps_per_task": 400, "probe_every": 100, "mitigation": "redo"}

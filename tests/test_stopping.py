@@ -23,6 +23,7 @@ from lopgym.studies.exits import told
 from lopgym.studies.notices import notice
 from lopgym.studies.progress import Progress, display
 from lopgym.studies.termination import Stop, Terminated, stoppable
+from tests.living import LOPGYM, alive, gone, reads_proc
 
 ASKING = [
     (signal.SIGINT, KeyboardInterrupt, 130),
@@ -210,6 +211,7 @@ def work(config, report):
 """
 
 
+@reads_proc
 def test_a_worker_does_not_outlive_its_parent(tmp_path: Path) -> None:
     """The parent is killed, which it cannot tell anybody; the worker, in the middle of its work, tidies up and ends."""
     (tmp_path / "here.py").write_text(WORK)
@@ -218,21 +220,13 @@ def test_a_worker_does_not_outlive_its_parent(tmp_path: Path) -> None:
     with subprocess.Popen([sys.executable, *words]) as parent:
         assert _eventually(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text(), 60)
         worker = int((tmp_path / "pid").read_text())
-        assert _alive(worker)
+        assert alive(worker)
         parent.kill()
-    ended = _eventually(lambda: not _alive(worker), 8)
+    ended = gone([worker], 8.0)
     if not ended:
         os.kill(worker, signal.SIGKILL)
     assert ended
     assert (tmp_path / "tidied").exists()
-
-
-def _alive(pid: int) -> bool:
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except OSError:
-        return False
-    return state != "Z"
 
 
 def _eventually(holds: Any, seconds: float) -> bool:
@@ -246,10 +240,9 @@ def _eventually(holds: Any, seconds: float) -> bool:
 @pytest.mark.parametrize("stream", ["stdout", "stderr"])
 def test_a_run_whose_output_nobody_reads_is_finished(stream: str, tmp_path: Path) -> None:
     """As behind `| head -0`: it trains to its end."""
-    command = Path(sys.executable).with_name("lopgym")
     words = ["train", "study=catch_dqn", "tasks=2", "steps_per_task=400", f"runs_dir={tmp_path}"]
     with _broken() as nobody:
         pipes: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, stream: nobody}
-        subprocess.run([str(command), *words], check=False, timeout=300, **pipes)
+        subprocess.run([LOPGYM, *words], check=False, timeout=300, **pipes)
     (about,) = tmp_path.rglob("run.json")
     assert '"status": "finished"' in about.read_text()

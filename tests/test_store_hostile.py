@@ -126,6 +126,11 @@ def _array(path: Path, code: bytes, *, holds: bytes) -> None:
     _replace(path, ARRAYS, _npz(holds))
 
 
+def _list(path: Path, code: bytes, *, holds: bytes) -> None:
+    _replace(path, ARRAYS, _npz(holds))
+    _replace(path, STATE, dumps({"$list": 0}))
+
+
 def _objects(path: Path, code: bytes, *, descr: object) -> None:
     _replace(path, ARRAYS, _npz(_npy(descr, (1,), code)))
 
@@ -212,6 +217,10 @@ HOSTILE: dict[str, tuple[Make, str]] = {
     "array named twice": (partial(_node, holds=[ONE, ONE]), "named twice"),
     "array that is not there": (partial(_node, holds=[ONE, {"$array": 7}]), "an array that is not there"),
     "array named never": (partial(_node, holds=[]), "1 arrays are named nowhere"),
+    "list that is short": (partial(_node, holds={"$list": 0}), r"a list of numbers of shape \(3,\)"),
+    "list of nothing": (partial(_list, holds=_npy(FLOAT, (10**15, 0))), r"a list of numbers of shape \(10+, 0\)"),
+    "list of too many": (partial(_list, holds=_npy("|b1", (2**22, 1), bytes(2**22))), "a list of numbers of shape"),
+    "list of texts": (partial(_list, holds=_npy("<U1", (99,), bytes(396))), "a list of numbers .* dtype <U1"),
     "scalar that is an array": (partial(_node, holds={"$scalar": 0}), r"a scalar of shape \(3,\)"),
 }
 

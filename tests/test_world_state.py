@@ -20,7 +20,7 @@ from lopgym.agents.vec_env import GymVecEnv
 from lopgym.envs import environments
 from lopgym.envs.build import make_vec
 from lopgym.envs.history import History
-from lopgym.envs.journal import Journal, Journals, resumable
+from lopgym.envs.journal import Journal, Journals, goes_on, resumable
 from lopgym.envs.layers import stack
 from lopgym.envs.luck import Luck
 from lopgym.envs.nonstationary_vector import NonStationaryVector
@@ -31,17 +31,12 @@ from lopgym.envs.telling import ChangeFlag, TaskIdObservation, TellingVector
 from tests.foreign import EXACT, REMEMBERING, THEIRS, drifted
 from tests.play import BATCHED, LAYERED, WORLDS, has_batch, id_of, layered, random_actions, restless, same
 
-pytestmark = pytest.mark.fault("F13")
+fault = pytest.mark.fault("F13")  # a world that takes a state, or is refused
 
 COPIES, EVERY, AFTER, NEXT = 3, 97, 150, 60
 FAST = ("catch", "cartpole", "pendulum", "random_mdp", "task_sequence")
-CACHES = (
-    "_ahead",
-    "_optimal",
-    "_lent",
-    "_changed",
-    "_matrix",
-)  # starts drawn in advance; what follows from physics, or will
+# Starts drawn in advance; what follows from physics, or will.
+CACHES = ("_ahead", "_optimal", "_lent", "_changed", "_matrix")
 NEW_PROCESS = ("catch", "bipedal_walker", "hopper")
 SOME_OF_THEIRS = {"CartPole-v1", "Taxi-v4", "LunarLander-v3", "HalfCheetah-v5"} & {*EXACT}
 WAYS = [*((world, "native") for world in BATCHED), *((world, "sync") for world in WORLDS)]
@@ -130,6 +125,7 @@ def _goes_on(make: Callable[[], GymVecEnv], snapshots: int = 2, after: int = AFT
     return int(sum(said[2].sum() for said in told[: EVERY * snapshots]))
 
 
+@fault
 @pytest.mark.parametrize("case", _some_fast(WAYS, lambda case: case in (("cartpole", "native"), ("catch", "sync"))))
 def test_goes_on_in_a_new_world(case: tuple[str, str]) -> None:
     """Every registered world, both ways where there are two, while parameters, orders and rewards drift."""
@@ -137,6 +133,7 @@ def test_goes_on_in_a_new_world(case: tuple[str, str]) -> None:
     _goes_on(lambda: _world(world, way))
 
 
+@fault
 @pytest.mark.slow
 @pytest.mark.parametrize("case", WAYS, ids="-".join)
 def test_goes_on_again_and_again(case: tuple[str, str]) -> None:
@@ -151,6 +148,7 @@ NEW = [
 ]
 
 
+@fault
 @pytest.mark.parametrize(("world", "way"), NEW)
 def test_goes_on_in_a_new_process(world: str, way: str, survived: Callable[[int], None]) -> None:
     """Which has nothing of the old one but the states, of twenty moments in a life of many episodes."""
@@ -189,17 +187,58 @@ def _goes_on_from(world: str, way: str, state: Any, actions: Any) -> list[Any]:
     return said
 
 
+@fault
 @pytest.mark.matrix
 @pytest.mark.parametrize("id", [id for id in REMEMBERING if id in THEIRS])
 def test_who_remembers_is_refused(id: str, survived: Callable[[int], None]) -> None:
     """A world of somebody's that goes on over resets, even where its running episode can be done again."""
-    _, states, _ = _lived(lambda: _any(id, "theirs"), LONG)
-    for state in states.values():
+    world = _any(id, "theirs")
+    world.reset()
+    actions = _actions(world, EVERY * LONG)
+    for moment in range(LONG):
+        list(_played(world, actions[moment * EVERY : (moment + 1) * EVERY]))
         with pytest.raises(StateError, match="its earlier episodes: no run in it can be resumed"):
-            _goes_on_from(id, "theirs", state, [])
-    survived(len(states))
+            world.state_dict()
+    survived(LONG)
 
 
+class _InOneWorld(gym.Wrapper[Any, Any, Any, Any]):
+    """Has a world of Box2D's, which every episode leaves to the next, or the first one finds."""
+
+    def __init__(self, made: bool) -> None:
+        super().__init__(_Own())
+        self.world = _Box2DWorld() if made else None
+
+    @property
+    def unwrapped(self) -> Any:
+        return self
+
+    def reset(self, **how: Any) -> tuple[Any, dict[str, Any]]:
+        self.world = self.world or _Box2DWorld()
+        return self.env.reset(**how)
+
+
+_Box2DWorld = type("b2World", (), {"__module__": "Box2D.Box2D"})
+
+
+@pytest.mark.parametrize("made", [True, False])
+def test_who_remembers_is_refused_before_anything_is_kept(made: bool) -> None:
+    """As soon as an episode began in a world of before; until then, and where there is none, there is a state."""
+    journal, plain = Journal(_InOneWorld(made)), Journal(_Own())
+    for episode in range(3):
+        for one in (journal, plain):
+            one.reset(seed=0)
+        plain.snapshot()
+        if episode or made:
+            with pytest.raises(StateError, match="goes on in the world of its earlier episodes"):
+                journal.snapshot()
+        else:
+            journal.snapshot()
+    assert goes_on(_InOneWorld(made=True))
+    assert not goes_on(plain)
+
+
+@fault
 @pytest.mark.parametrize(
     "case", _some_fast([(w, way) for w in LAYERED for way in ("native", "sync")], lambda case: case[1] == "native")
 )
@@ -210,6 +249,7 @@ def test_goes_on_in_layers(case: tuple[str, str]) -> None:
     assert _goes_on(lambda: _world(world, way, drifts=drifts), after=40) > 0
 
 
+@fault
 @pytest.mark.parametrize("way", ["native", "sync"])
 @pytest.mark.parametrize("apply", ["step", "reset", "truncate"])
 def test_goes_on_by_other_clocks(way: str, apply: str) -> None:
@@ -228,6 +268,7 @@ def test_goes_on_by_other_clocks(way: str, apply: str) -> None:
     assert _goes_on(lambda: _world("cartpole", way, drifts=drifts, **time), after=40) > 10
 
 
+@fault
 @pytest.mark.parametrize("way", ["native", "sync"])
 def test_goes_on_before_the_first_reset(way: str) -> None:
     """A state from then keeps the seed that was given."""
@@ -237,6 +278,7 @@ def test_goes_on_before_the_first_reset(way: str) -> None:
     assert same(world.reset(), other.reset())
 
 
+@fault
 @pytest.mark.parametrize("way", ["native", "sync"])
 def test_a_used_world_takes_a_state(way: str) -> None:
     """What it was before leaves nothing behind."""
@@ -275,6 +317,7 @@ def test_saying_it_changes_nothing() -> None:
         assert same(list(_played(asked, [action])), list(_played(left, [action])))
 
 
+@fault
 @pytest.mark.parametrize("mode", list(AutoresetMode))
 def test_native_batches_in_every_mode(mode: AutoresetMode) -> None:
     """Who waits for a reset still waits, and what its copy saw last is still seen."""
@@ -296,6 +339,7 @@ def test_native_batches_in_every_mode(mode: AutoresetMode) -> None:
     assert len(going) == 2
 
 
+@fault
 @pytest.mark.parametrize("id", _some_fast(sorted(SOME_OF_THEIRS), lambda case: case == "CartPole-v1"))
 def test_goes_on_in_anybodys(id: str) -> None:
     """Environments that are not ours, by their journals, while rewards drift."""
@@ -306,7 +350,7 @@ CHECKED = [*((id_of(world), world == "catch") for world in WORLDS), *((id, id ==
 
 
 @pytest.mark.parametrize(
-    "id", [pytest.param(id, marks=[] if fast else pytest.mark.matrix, id=id) for id, fast in CHECKED]
+    "id", [pytest.param(id, marks=[] if fast else pytest.mark.slow, id=id) for id, fast in CHECKED]
 )
 def test_a_journal_breaks_no_contract(id: str) -> None:
     """Gymnasium's checker finds nothing wrong with a world in its journal, and warns of nothing that it has not."""
@@ -365,6 +409,7 @@ class _Secretive(_Own):
         return np.zeros(2)
 
 
+@fault
 @pytest.mark.parametrize("kind", [_Lucky, _Remembering, _Secretive])
 def test_who_is_not_deterministic_is_refused(kind: type[_Own]) -> None:
     """In one line, and with the code of states that do not fit; its honest twin goes on."""
@@ -393,6 +438,7 @@ def test_actions_that_are_no_numbers_are_refused() -> None:
         journal.snapshot()
 
 
+@fault
 def test_another_world_is_refused() -> None:
     """By what differs."""
     state = _world("catch", "native").state_dict()
@@ -412,6 +458,7 @@ def test_another_world_is_refused() -> None:
         _world("forager", "native", size=15).load_state_dict(forager)
 
 
+@fault
 def test_who_cannot_say_its_state_is_refused() -> None:
     """By name: copies in other processes, copies without journals, a layer that writes files, and one of somebody's."""
     maker = lambda: gym.make(id_of("catch"))  # noqa: E731
@@ -428,6 +475,7 @@ def test_who_cannot_say_its_state_is_refused() -> None:
         Journals(SyncVectorEnv([maker]))
 
 
+@fault
 def test_a_layer_that_cannot_say_its_state_is_refused(tmp_path: Any) -> None:
     """Within layers that can, too."""
     batch = make_vec(id_of("catch"), 1, autoreset_mode="SameStep")
@@ -436,6 +484,7 @@ def test_a_layer_that_cannot_say_its_state_is_refused(tmp_path: Any) -> None:
         TellingVector(taped, ChangeFlag).state_dict()
 
 
+@fault
 def test_goes_on_where_the_agent_is_told() -> None:
     """A voice that is late and garbled says what it would have said; around a batch and around copies."""
     telling: dict[str, Any] = {"tasks": 3, "delay": 4, "noise": 0.3}
@@ -451,6 +500,7 @@ def test_goes_on_where_the_agent_is_told() -> None:
         _goes_on(make, snapshots=1, after=60)
 
 
+@fault
 def test_goes_on_in_a_shared_context() -> None:
     """The layer that drives parameters is driven by the drift layer, which comes first."""
 
@@ -478,12 +528,14 @@ def test_every_part_is_needed(part: str) -> None:
     assert not same(list(_played(world, actions[98:])), list(_played(other, actions[98:])))
 
 
+@fault
 @pytest.mark.parametrize("case", _some_fast(list(BATCHED), lambda case: case in FAST))
 def test_nothing_that_steps_change_is_forgotten(case: str) -> None:
     """Whatever a layer has is the same where the state was taken from and where it was taken to."""
     _hold_to_its_twin(lambda: _world(case, "native"))
 
 
+@fault
 @pytest.mark.parametrize("case", LAYERED)
 def test_nothing_that_layers_remember_is_forgotten(case: str) -> None:
     """As above, with every layer there is."""

@@ -10,8 +10,12 @@ from typing import IO, Any
 
 
 @contextmanager
-def named(path: Path) -> Iterator[None]:
+def named(path: Path, *instead_of: Path) -> Iterator[None]:
     """Let an error of the disk inside the block name `path`: one of writing or syncing names nothing by itself.
+
+    Args:
+        path: the file that it is about.
+        instead_of: files that nobody asked for, which become `path`.
 
     Raises:
         OSError: what was raised, and of which file.
@@ -19,7 +23,7 @@ def named(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno is None or error.filename is not None:
+        if error.errno is None or error.filename not in (None, *map(str, instead_of)):
             raise
         raise OSError(error.errno, error.strerror, str(path)) from error
 
@@ -33,12 +37,30 @@ def whole(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
     """
     part = path.with_suffix(".part")
     try:
-        with named(path), part.open(mode) as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
+        with named(path, part):
+            with part.open(mode) as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            part.replace(path)
     except BaseException:
         with suppress(OSError):
             part.unlink()
         raise
+    with suppress(OSError):  # it is there; that it is there after a power cut, too, not every disk can promise
+        sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder durable.
+
+    Raises:
+        OSError: this file system cannot.
+    """
+    if os.name == "nt":  # where a folder cannot be opened
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -14,7 +14,7 @@ FORMAT, VERSION = "lopgym-checkpoint", 1
 STATE, ARRAYS, MANIFEST = "state.json", "arrays.npz", "manifest.json"
 STEPS = 10**12  # so many fit into a checkpoint's name
 
-# Bytes; above them nothing is read. Arrays take in memory what they take on disk.
+# Bytes; above them nothing is read. Arrays take in memory what they take on disk; long lists of numbers take more.
 LIMITS = {STATE: 2**23, ARRAYS: 2**33, MANIFEST: 2**20}
 
 

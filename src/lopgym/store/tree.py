@@ -26,6 +26,7 @@ Path: TypeAlias = tuple[str, ...]  # of keys and indices, from the root of the t
 
 DEPTH = 64  # of lists, tuples and dicts in each other
 LONG = 64  # items from which on a list of numbers is kept as an array: a world of many copies says many
+_MOST = 2**22  # numbers and lists in such a list: in memory they take 5 to 40 times as much as on disk
 _SAFE = 2**53  # below it every JSON reader has exact ints
 _HEX = re.compile(r"-?0x[0-9a-f]+")  # unlike decimals it is read in linear time
 _HEADER = 8_000  # characters of a dtype; numpy refuses to read longer ones, or reads others as raw bytes
@@ -101,7 +102,7 @@ def _numbers(rows: list[Tree]) -> Array | None:
     items = [item for row in rows for item in row] if nested else rows
     kinds = {type(item) for item in items}
     dtype = _NUMBERS.get(kinds.pop()) if len(kinds) == 1 else None
-    if dtype is None:
+    if dtype is None or len(rows) + len(items) > _MOST:
         return None
     try:
         return np.array(items, dtype).reshape((len(rows), -1) if nested else len(rows))
@@ -215,7 +216,8 @@ def _decode_scalar(index: Node, left: dict[int, Array], depth: int) -> Tree:
 
 def _decode_list(index: Node, left: dict[int, Array], depth: int) -> list[Tree]:
     array = _decode_array(index, left, depth)
-    if array.dtype not in _NUMBERS.values() or array.ndim not in (1, 2):
+    rows = len(array) if array.ndim in (1, 2) else 0
+    if array.dtype not in _NUMBERS.values() or not array.size or not LONG <= rows <= _MOST - array.size:
         raise ValueError(f"a list of numbers of shape {array.shape} and dtype {str(array.dtype)[:60]}")
     numbers: list[Tree] = array.tolist()
     return numbers

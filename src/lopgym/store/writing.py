@@ -10,6 +10,7 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
+from lopgym.files import sync_folder
 from lopgym.store.arrays import pack
 from lopgym.store.faults import CheckpointError, StorageError
 from lopgym.store.json_text import dumps
@@ -85,7 +86,7 @@ def _write(final: Path, files: Mapping[str, bytes], announce: Callable[[str], No
         staged.mkdir()
         for stage, (name, data) in zip(STAGES, files.items(), strict=False):
             _write_file(staged / name, data, partial(announce, stage))
-        _sync(staged)
+        sync_folder(staged)
         _read_back(staged, files)
         announce("staged")
         _publish(staged, final, announce)
@@ -117,7 +118,7 @@ def _publish(staged: Path, final: Path, announce: Callable[[str], None]) -> None
     try:
         staged.rename(final)
         announce("renamed")
-        _sync(final.parent)
+        sync_folder(final.parent)
         read_file(final / MANIFEST, LIMITS[MANIFEST])  # a rename that reports success and does nothing has been seen
     except BaseException:
         with suppress(OSError):
@@ -151,14 +152,3 @@ def _remove(path: Path) -> None:
         return
     with suppress(OSError):
         path.unlink(missing_ok=True)
-
-
-def _sync(folder: Path) -> None:
-    """Make the names in a folder durable."""
-    if os.name == "nt":  # where a folder cannot be opened
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
