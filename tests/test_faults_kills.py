@@ -188,10 +188,11 @@ def test_killed_inside_a_save(name: str, stage: str, lives: Lives, uninterrupted
     assert [*folder.checkpoints.glob(".*")] == []
 
 
-# The soak: one run, in processes that the command line starts, and beside it the same run without interruption.
+# The soak: a run, in processes that the command line starts, and beside it the same run without interruption.
 LOPGYM = Path(sys.executable).with_name("lopgym")
 SOAK = ["study=catch_dqn", "mitigation=[redo,cbp]", "normalize.rewards=true", "evaluation.episodes=4"]
 TASKS, KEEP = 20, 2
+ROUND = 20.0  # minutes that one run of it lasts
 INTERVAL = 3.0  # s between two checkpoints
 MEASURED = 10.0  # s over which the pace is taken
 SETTLED = 60.0  # s after which a process has imported and drawn whatever it does, on a busy machine
@@ -347,10 +348,11 @@ def _lives(killed: Path, words: list[str], between: tuple[float, float], end: fl
     raise AssertionError(f"{len(lives)} lives were too few")
 
 
-def _soaked(folder: Path, minutes: float, between: tuple[float, float]) -> int:
-    """Return how many kills a run has survived that takes so long; what it took is written into `folder`."""
+def _soaked(folder: Path, minutes: float, between: tuple[float, float], seed: int) -> int:
+    """Return how many kills a run has survived that takes about so long; what it took is written into `folder`."""
+    folder.mkdir()
     speed, start = _pace(folder / "pace")
-    words = _planned(minutes, between, speed, start)
+    words = [*_planned(minutes, between, speed, start), f"seed={seed}"]
     whole = Process(["train", *words, f"runs_dir={folder / 'whole'}"], folder / "whole.txt")
     try:
         lives = _lives(folder / "killed", words, between, time.monotonic() + 60 * (2 * minutes + 5), whole)
@@ -412,6 +414,11 @@ def test_growth_would_be_seen(values: list[float], expected: bool) -> None:
 def test_soak(minutes: float, between: tuple[float, float], tmp_path: Path, survived: Callable[[int], None]) -> None:
     """The command line goes on after each kill; all is equal in the end; disk, memory and open files are bounded.
 
-    Of a minute only the disk is looked at: there is nothing to say about growth.
+    One run after the other, until the time is over: how fast they get on hangs on what else the machine does. Of a
+    minute only the disk is looked at: there is nothing to say about growth.
     """
-    survived(_soaked(tmp_path, minutes, between))
+    end, kills = time.monotonic() + 60 * minutes, list[int]()
+    while not kills or time.monotonic() < end:
+        left = max(1.0, (end - time.monotonic()) / 60)
+        kills.append(_soaked(tmp_path / f"round-{len(kills)}", min(ROUND, left), between, seed=len(kills)))
+    survived(sum(kills))
