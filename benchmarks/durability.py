@@ -19,12 +19,14 @@ import json
 import platform
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any, Self
+from unittest.mock import patch
 
 import torch
 from gymnasium.vector import SyncVectorEnv
@@ -37,13 +39,13 @@ from lopgym.agents.attach import Plasticity
 from lopgym.agents.finite_guard import FiniteGuard, GuardUpdates
 from lopgym.agents.luck import restore_luck, state_of_luck
 from lopgym.agents.vec_env import GymVecEnv
-from lopgym.envs.journal import Journals
+from lopgym.envs.journal import Journal, Journals
 from lopgym.probes.memory import keep_freed_memory
 from lopgym.record import Recorder
 from lopgym.studies.callbacks import plasticity_of
 from lopgym.studies.checkpointing import ByFunctions, Checkpointing, Part
 from lopgym.studies.compose import Config, from_keywords
-from lopgym.studies.run import build_model
+from lopgym.studies.run import build_model, execute
 from lopgym.studies.termination import Stop
 from lopgym.studies.worlds import vector_world
 
@@ -87,9 +89,11 @@ class Training:
         self._model = build_model(config, world, {})
         plasticity = plasticity_of(config, {}, Recorder([]))
         about: dict[str, Any] = {"files": dict, "about": {}, "stop": Stop(), **config.checkpoint.model_dump()}
-        self._keeper = Checkpointing(folder, _parts(self._model, copies, plasticity), **about)
-        guards, keepers = [GuardUpdates()] * kept.guard, [self._keeper] * kept.checkpoints
-        self._callbacks: list[BaseCallback] = [plasticity, *guards, *keepers]
+        keeper = Checkpointing(folder, _parts(self._model, copies, plasticity), **about)
+        self._last = keeper.at_the_end()
+        guards = [GuardUpdates()] * kept.guard
+        first, final = [self._last] * kept.checkpoints, [keeper] * kept.checkpoints
+        self._callbacks: list[BaseCallback] = [*first, plasticity, *guards, *final]
 
     def learn(self) -> Self:
         """Train for all tasks."""
@@ -100,7 +104,7 @@ class Training:
     def checkpoint(self) -> float:
         """Keep one; return how many milliseconds it took."""
         began = time.perf_counter()
-        self._keeper.on_training_end()
+        self._last.on_training_end()
         return 1e3 * (time.perf_counter() - began)
 
 
@@ -156,11 +160,56 @@ def measure(study: str, rounds: int) -> dict[str, float]:
         *_, everything = _choices(config).values()
         trained = _train(config, Path(folder), everything)
         took = [trained.checkpoint() for _ in range(CHECKPOINTS)]
+    share_of_all = inside(study)
     limit = MILLISECONDS.get(study)
-    verdict = "" if limit is None else f"; <= {limit:g}: {'met' if median(took) <= limit else 'missed'}"
+    verdict = "" if limit is None else f"; <= {limit:g}: {_verdict(median(took) <= limit)}"
     print(f"  a checkpoint: {median(took):.1f} ms [{min(took):.1f}-{max(took):.1f}]{verdict}")
+    spent = f"{share_of_all:.1%} of a whole run; <= 5 %: {_verdict(share_of_all <= 0.05)}"
+    print(f"  inside the guard and the journal: {spent}")
     ratios = {name: round(share(times[name], times[PLAIN]), 4) for name in times if name != PLAIN}
-    return ratios | {"milliseconds of a checkpoint": round(median(took), 1)}
+    return ratios | {"milliseconds of a checkpoint": round(median(took), 1), "inside": round(share_of_all, 4)}
+
+
+def _verdict(met: bool) -> str:
+    return "met" if met else "missed"
+
+
+def _timed(function: Callable[..., Any], spent: list[float]) -> Callable[..., Any]:
+    """Return a function that notes the CPU seconds that it takes."""
+
+    def timed(*arguments: Any, **options: Any) -> Any:
+        began = time.thread_time()
+        result = function(*arguments, **options)
+        spent.append(time.thread_time() - began)
+        return result
+
+    return timed
+
+
+def inside(study: str) -> float:
+    """Return the share of a whole run's CPU time that is spent inside the guard and the journal.
+
+    Where it is small, this is surer than a ratio of two trainings, each of which is as long by chance.
+    """
+    guard, journal, worlds = list[float](), list[float](), list[float]()
+    step = Journal.step
+
+    def apart(self: Journal, action: Any) -> Any:
+        with patch.object(self.env, "step", _timed(self.env.step, worlds)):
+            return step(self, action)
+
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as patched:
+        for owner, name in (
+            (FiniteGuard, "_check"),
+            (GuardUpdates, "_before_step"),
+            (GuardUpdates, "_on_rollout_start"),
+        ):
+            patched.enter_context(patch.object(owner, name, _timed(getattr(owner, name), guard)))
+        patched.enter_context(patch.object(Journal, "step", _timed(apart, journal)))
+        began = time.thread_time()
+        execute(from_keywords(study, runs_dir=folder, **STUDIES[study]))
+        total = time.thread_time() - began
+    return (sum(guard) + sum(journal) - sum(worlds)) / total
 
 
 def main(arguments: list[str] | None = None) -> None:
