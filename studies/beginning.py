@@ -37,7 +37,6 @@ class Beginning:
         """
         self.folder.write_about({**self.about} | {"status": "running"})
         self.folder.write_config(self.config.plain())
-        ends = {} if self.start is None else self.start.tree["files"]
         for name, path in lines_of(self.folder).items():
-            cut(path, ends.get(name, 0))
+            cut(path, 0 if self.start is None else self.start.tree["files"][name])
         self.done = True

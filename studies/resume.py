@@ -201,7 +201,7 @@ def differences(was: Mapping[str, Any], now: Mapping[str, Any], above: str = "")
 
 
 def _hold_exact(folder: RunFolder, saved: Saved, config: Config, about: Mapping[str, Any], terms: Terms) -> None:
-    _hold_agent(saved, config)
+    _hold_kind(folder, saved, config)
     apart = [said for _, said in differences(facts(saved.about), facts(about))]
     if "tasks" in terms.changed and _goes_by_length(config):
         apart.append(f"exploration_fraction is a share of the run, which had another length than {config.tasks} tasks")
@@ -212,18 +212,18 @@ def _hold_exact(folder: RunFolder, saved: Saved, config: Config, about: Mapping[
         notice(f"warning: {line}")
 
 
-def _hold_agent(saved: Saved, config: Config) -> None:
-    """Hold the checkpoint to the agent of `config`."""
+def _hold_kind(folder: RunFolder, saved: Saved, config: Config) -> None:
+    """Hold the checkpoint to be one of a run, whose lines it knows, with the agent of `config`."""
     from lopgym.agents import agents
 
     own = agents[config.agent.kind].facts["algorithm"].__name__
     try:
         other, ends = saved.tree["parts"]["agent"]["algorithm"], saved.tree["files"]
-        sound = all(type(end) is int and end >= 0 for end in ends.values())
+        sound = ends.keys() == lines_of(folder).keys() and all(type(end) is int and end >= 0 for end in ends.values())
     except _UNREADABLE:
         sound = False
     if not sound:
-        raise CannotResume(f"{saved.path} is a checkpoint of something else than a run") from None
+        raise CannotResume(f"{saved.path} is a checkpoint of something else than a run")
     if other != own:
         raise CannotResume(f"{saved.path} is a checkpoint of a {other}, and the run's agent is a {own}")
 

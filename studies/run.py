@@ -151,7 +151,8 @@ def execute(
     folder = RunFolder(run_path(config))
     hold_inside(folder.path, config.runs_dir)
     ready = _ready(config, check)  # before the folder: a config that cannot run leaves none behind
-    with locked(folder.path), stoppable(go_on=f"lopgym resume {shlex.quote(str(folder.path))}") as stop:
+    go_on = f"lopgym resume {shlex.quote(str(folder.path))}" if config.checkpoint.every else ""
+    with locked(folder.path), stoppable(go_on=go_on) as stop:
         keeper = _go_on(ready, terms or Terms(), stop, on_progress)
     if keeper.failure is not None:
         raise LastCheckpointLost(f"{folder.path} is finished, and its last checkpoint is not written: {keeper.failure}")

@@ -147,7 +147,9 @@ def test_an_option_that_is_new_is_as_it_is_by_default(half: RunFolder) -> None:
     assert resume(half.path).folder.finished
 
 
-@pytest.mark.parametrize("ends", [{"metrics": "7"}, {"metrics": -1}, {"metrics": None}, [], None], ids=str)
+@pytest.mark.parametrize(
+    "ends", [{"metrics": "7", "spectra": 0}, {"metrics": -1, "spectra": 0}, {"metrics": 7}, {}, [], None], ids=str
+)
 def test_a_checkpoint_of_something_else_is_told(half: RunFolder, ends: Any) -> None:
     """Whole, as its checksums say, and yet no run's."""
     saved = last(half)
