@@ -33,10 +33,18 @@ class Beginning:
     def __call__(self) -> None:
         """Note that the run is under way, and how long it is now, and cut off the lines that will be written again.
 
-        In this order: wherever it is cut off itself, the run can go on.
+        Wherever this is cut off itself, the run can go on: until a new one has its status it has not begun, and until
+        a finished one is under way again it is not longer.
         """
-        self.folder.write_about({**self.about} | {"status": "running"})
-        self.folder.write_config(self.config.plain())
+        notes = [self._note_config, self._note_status]
+        for note in notes if self.start is None else reversed(notes):
+            note()
         for name, path in lines_of(self.folder).items():
             cut(path, 0 if self.start is None else self.start.tree["files"][name])
         self.done = True
+
+    def _note_config(self) -> None:
+        self.folder.write_config(self.config.plain())
+
+    def _note_status(self) -> None:
+        self.folder.write_about({**self.about} | {"status": "running"})

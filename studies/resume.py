@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lopgym.record import RunFolder
+from lopgym.record import RunFolder, hold_lines
 from lopgym.registry import nearest
-from lopgym.store import Saved, newest
+from lopgym.store import Saved, checkpoints, newest
 from lopgym.studies.compose import Config, ConfigError, from_file
 from lopgym.studies.notices import notice
 
@@ -133,8 +133,9 @@ def starting_point(folder: RunFolder, config: Config, about: Mapping[str, Any], 
     Raises:
         FileExistsError: the run is finished, or was begun with another config.
         CannotResume: it may not be exact, though that is asked for; nothing that was kept can be read.
+        LinesLost: lines are missing that it had written by then.
     """
-    if not folder.about.exists():
+    if not folder.about.exists() and not checkpoints(folder.checkpoints):
         return None
     at_its_end = finished(folder)
     if at_its_end and "tasks" not in terms.changed:
@@ -226,6 +227,8 @@ def _hold_kind(folder: RunFolder, saved: Saved, config: Config) -> None:
         raise CannotResume(f"{saved.path} is a checkpoint of something else than a run")
     if other != own:
         raise CannotResume(f"{saved.path} is a checkpoint of a {other}, and the run's agent is a {own}")
+    for name, path in lines_of(folder).items():
+        hold_lines(path, ends[name])
 
 
 def _goes_by_length(config: Config) -> bool:

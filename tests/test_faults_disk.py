@@ -190,7 +190,9 @@ FULL = {
     "event file, before": Full("*/events.out.*", 0, 0, "TensorBoard shows no more", ALL),
     "event file, midway": Full("*/events.out.*", 9000, 0, "TensorBoard shows no more", ALL),
     "start, before": Full("*/seed-0/*", 0, 4, "run.lock", ()),
-    "start, midway": Full("*/seed-0/*", 600, 4, "config", ()),
+    "start, midway": Full("*/seed-0/*", 600, 4, "config.yaml", ()),
+    "status, before": Full("*/run.part", 0, 4, "run.json", ()),
+    "status, midway": Full("*/run.part", 100, 4, "run.json", ()),
     "weights of a task, before": Full("*/task-0.*", 0, 4, "task-0", ALL[:1]),
     "weights of a task, midway": Full("*/task-0.*", 3000, 4, "task-0", ALL[:1]),
 }

@@ -80,6 +80,15 @@ def test_a_run_that_was_cut_off_behind_its_last_checkpoint_is_finished(name: str
     assert_same(whole, execute(_config(name, tmp_path / "pieces")))
 
 
+def test_a_run_whose_status_is_gone_goes_on(tmp_path: Path) -> None:
+    """What it has kept counts, and is not written over; here there was nothing left to do."""
+    whole, pieces = (execute(_config("dqn", tmp_path / folder)) for folder in ("whole", "pieces"))
+    pieces.folder.about.unlink()
+    before = pieces.folder.metrics.read_bytes()
+    assert_same(whole, execute(_config("dqn", tmp_path / "pieces")))
+    assert pieces.folder.metrics.read_bytes() == before
+
+
 @pytest.fixture
 def half(tmp_path: Path) -> RunFolder:
     """Return the folder of a run that was cut off behind some checkpoints."""

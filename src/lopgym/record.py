@@ -143,8 +143,8 @@ class LinesLost(Exception):  # noqa: N818  an error in its name would say no mor
     exit_code = 3
 
 
-def cut(path: Path, offset: int) -> None:
-    """Drop what a file of lines holds behind its first `offset` bytes: a run goes on from there.
+def hold_lines(path: Path, offset: int) -> None:
+    """Hold a file of lines to have a line that ends at byte `offset`, from where a run can go on.
 
     A file that is not there is one of 0 bytes.
 
@@ -155,11 +155,23 @@ def cut(path: Path, offset: int) -> None:
         return
     if not path.is_file():
         raise LinesLost(f"{path} is not there, and a run cannot go on without its first {offset} bytes")
-    with path.open("r+b") as file:
+    with path.open("rb") as file:
         file.seek(max(0, offset - 1))
         if offset and file.read(1) != b"\n":
             size = os.fstat(file.fileno()).st_size
             raise LinesLost(f"{path}: no line ends at byte {offset} of its {size}, from which the run is to go on")
+
+
+def cut(path: Path, offset: int) -> None:
+    """Drop what a file of lines holds behind its first `offset` bytes: a run goes on from there.
+
+    Raises:
+        LinesLost: as `hold_lines` does.
+    """
+    hold_lines(path, offset)
+    if not path.exists():
+        return
+    with path.open("r+b") as file:
         file.truncate(offset)
         os.fsync(file.fileno())
 

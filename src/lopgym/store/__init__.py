@@ -11,7 +11,7 @@ nothing in it names code, nothing is unpickled, and sizes and counts are bounded
 """
 
 from lopgym.store.faults import CheckpointError, StorageError
-from lopgym.store.reading import Saved, load, newest
+from lopgym.store.reading import Saved, checkpoints, load, newest
 from lopgym.store.writing import STAGES, save
 
-__all__ = ["STAGES", "CheckpointError", "Saved", "StorageError", "load", "newest", "save"]
+__all__ = ["STAGES", "CheckpointError", "Saved", "StorageError", "checkpoints", "load", "newest", "save"]
