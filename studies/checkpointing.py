@@ -146,10 +146,11 @@ class Checkpointing(BaseCallback):
             raise CheckpointError(saved.path, f"is not of this run: {error}") from error
 
     def _on_rollout_start(self) -> None:
-        asked = self._stop.asked is not None
-        if self._every and (asked or self.num_timesteps >= self._at):
+        asked = self._stop.asked is not None  # looked at once: what comes later waits until something is kept
+        due = bool(self._every) and (asked or self.num_timesteps >= self._at)
+        if due:
             self._save()
-        if asked:
+        if due or asked:
             self._stop.obey()
 
     def _on_step(self) -> bool:

@@ -212,9 +212,13 @@ def _strike(phase: str, kind: str, straight: Run, runs: Path) -> None:
     assert_same(Run(folder.path), straight)
 
 
+FAST = {"train": "SIGTERM"}
+SLOW = {"start-up": "SIGHUP", "rollout": "SIGINT twice", "save": "SIGINT", "eval": "SIGTERM"}  # the rest: the matrix
+
+
 def _case(phase: str, kind: str) -> Any:
-    marks = () if (phase, kind) == ("train", "SIGTERM") else (pytest.mark.matrix,)
-    return pytest.param(phase, kind, marks=marks, id=f"{kind} in {phase}")
+    tiers = [] if FAST.get(phase) == kind else [pytest.mark.slow if SLOW.get(phase) == kind else pytest.mark.matrix]
+    return pytest.param(phase, kind, marks=tiers, id=f"{kind} in {phase}")
 
 
 def _hung_up(tidied: list[bool]) -> None:

@@ -108,6 +108,11 @@ class _NoBoard:
 
     def write(self, step: int, values: Mapping[str, float]) -> None: ...
 
+    def state_dict(self) -> dict[str, Any]:
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None: ...
+
     def finish(self, summary: Mapping[str, float]) -> None: ...
 
     def close(self) -> None: ...
@@ -254,10 +259,13 @@ def test_all_at_once_are_not_noticed(study: str) -> None:
     _assert_unnoticed(study, OBSERVERS)
 
 
+def _alone(name: str, study: str) -> Any:
+    """All of one agent's are slow, of the other's the matrix."""
+    return pytest.param(name, study, marks=pytest.mark.slow if study == "catch_dqn" else pytest.mark.matrix)
+
+
 @pytest.mark.fault("F14")
-@pytest.mark.matrix
-@pytest.mark.parametrize("study", AGENTS)
-@pytest.mark.parametrize("name", OBSERVERS)
+@pytest.mark.parametrize(("name", "study"), [_alone(name, study) for name in OBSERVERS for study in AGENTS])
 def test_who_looks_on_is_not_noticed(name: str, study: str) -> None:
     """Each alone: two of them could hide one another."""
     _assert_unnoticed(study, {name: OBSERVERS[name]})
