@@ -30,7 +30,7 @@ test-browser: $(READY)  ## TensorBoard in a real browser; needs chromium
 	@command -v chromium > /dev/null || { echo "chromium is missing: apt-get install chromium"; exit 1; }
 	$(PYTEST) -n 0 -m browser
 
-faults: $(READY)  ## break runs in every way we know, one line for each: an hour and more; MINUTES=5 for a shorter soak
+faults: $(READY)  ## break runs in every way we know, one line for each: an hour and more; MINUTES=5 for the shortest soak
 	SOAK_MINUTES=$(MINUTES) $(PYTEST) --dist worksteal -m fault --faults
 
 check: $(READY)  ## format, lint, types, generated docs fresh
